@@ -1,0 +1,175 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Config is what one operator chooses for one node. The chain's rules are not
+// here: they are in genesis, the same for everyone.
+type Config struct {
+	Home string `toml:"-"` // directory of keys, genesis file, configuration and data
+
+	P2P     P2PConfig     `toml:"p2p"`
+	RPC     RPCConfig     `toml:"rpc"`
+	Metrics MetricsConfig `toml:"metrics"`
+	Log     LogConfig     `toml:"log"`
+	Store   StoreConfig   `toml:"store"`
+}
+
+// P2PConfig says how the node meets others.
+type P2PConfig struct {
+	Listen    []string `toml:"listen"`    // multiaddrs; port 0 asks the kernel
+	Announce  []string `toml:"announce"`  // multiaddrs told to others; empty = those that Listen gives
+	Bootnodes []string `toml:"bootnodes"` // multiaddrs ending in /p2p/ID
+	Allow     []string `toml:"allow"`     // peer ids; empty = open, validators always pass
+	MDNS      bool     `toml:"mdns"`      // find nodes on the same LAN by multicast
+	DHT       bool     `toml:"dht"`       // find nodes through other nodes
+	MaxPeers  int      `toml:"max_peers"` // validators do not count
+}
+
+// RPCConfig is the public JSON-RPC listener, HTTP and WebSocket on one port.
+type RPCConfig struct {
+	Listen string   `toml:"listen"` // host:port; empty = off
+	CORS   []string `toml:"cors"`   // origins; "*" = any; empty = none
+	Hosts  []string `toml:"hosts"`  // host names; IP literals and localhost always pass
+}
+
+// MetricsConfig is the listener of /metrics.
+type MetricsConfig struct {
+	Listen string `toml:"listen"` // host:port; empty = off
+}
+
+// LogConfig says how the node writes its log to stderr.
+type LogConfig struct {
+	Level  string `toml:"level"`  // debug, info, warn, error
+	Format string `toml:"format"` // text, json
+}
+
+// StoreConfig bounds what the ledger's database takes.
+type StoreConfig struct {
+	CacheMiB int `toml:"cache_mib"` // block cache
+}
+
+// Files in Home.
+const (
+	ValidatorKeyFile = "validator.key"
+	PeerKeyFile      = "peer.key"
+	GenesisFile      = "genesis.json"
+	ConfigFile       = "config.toml"
+	DataDir          = "data"
+)
+
+// DefaultConfig is a node that listens on every address for peers and on
+// loopback for wallets.
+func DefaultConfig(home string) Config {
+	return Config{
+		Home: home,
+		P2P: P2PConfig{
+			Listen:   []string{"/ip4/0.0.0.0/tcp/30303", "/ip4/0.0.0.0/udp/30303/quic-v1"},
+			MDNS:     true,
+			DHT:      true,
+			MaxPeers: 64,
+		},
+		RPC:     RPCConfig{Listen: "127.0.0.1:8545"},
+		Metrics: MetricsConfig{Listen: ""},
+		Log:     LogConfig{Level: "info", Format: "text"},
+		Store:   StoreConfig{CacheMiB: 64},
+	}
+}
+
+// LoadConfig reads Home/config.toml over the defaults; a missing file is the
+// defaults. Unknown keys are errors.
+func LoadConfig(home string) (Config, error) {
+	c := DefaultConfig(home)
+	path := filepath.Join(home, ConfigFile)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer f.Close()
+	if err := toml.NewDecoder(f).DisallowUnknownFields().Decode(&c); err != nil {
+		var strict *toml.StrictMissingError
+		if errors.As(err, &strict) {
+			return c, fmt.Errorf("%s: unknown setting\n%s", path, strict.String())
+		}
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Write saves the configuration as Home/config.toml. It never overwrites.
+func (c Config) Write() error {
+	raw, err := toml.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode the configuration: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(c.Home, ConfigFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	_, err = f.Write(raw)
+	return errors.Join(err, f.Close())
+}
+
+// Validate says what is wrong with the configuration, naming the setting.
+func (c Config) Validate() error {
+	if c.Home == "" {
+		return errors.New("home: no directory given")
+	}
+	if len(c.P2P.Listen) == 0 {
+		return errors.New("p2p.listen: a node needs at least one address")
+	}
+	if c.P2P.MaxPeers < 1 || c.P2P.MaxPeers > 10_000 {
+		return fmt.Errorf("p2p.max_peers: %d is not in 1..10000", c.P2P.MaxPeers)
+	}
+	for name, addr := range map[string]string{"rpc.listen": c.RPC.Listen, "metrics.listen": c.Metrics.Listen} {
+		if addr == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("%s: %q is not host:port: %w", name, addr, err)
+		}
+	}
+	if _, err := c.Log.level(); err != nil {
+		return err
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		return fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format)
+	}
+	if c.Store.CacheMiB < 8 || c.Store.CacheMiB > 1<<20 {
+		return fmt.Errorf("store.cache_mib: %d is not in 8..1048576", c.Store.CacheMiB)
+	}
+	return nil
+}
+
+func (l LogConfig) level() (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.ToUpper(l.Level))); err != nil {
+		return 0, fmt.Errorf("log.level: %q is none of debug, info, warn, error", l.Level)
+	}
+	return level, nil
+}
+
+// Logger writes to w as the configuration says.
+func (l LogConfig) Logger(w *os.File) (*slog.Logger, error) {
+	level, err := l.level()
+	if err != nil {
+		return nil, err
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, opts)), nil
+}
