@@ -1,0 +1,123 @@
+// Package args runs a urfave/cli v2 command line by the rules of both binaries:
+//
+//   - a flag works before and after positional arguments and before and after
+//     the command words, as --flag value, --flag=value, or a short alias;
+//   - -- ends the flags; -5 and - are arguments, not flags;
+//   - an unknown flag or command, a flag without its value, and a wrong number
+//     of arguments are usage errors: one line with a suggestion, one hint line,
+//     exit code 2, and no Action has run;
+//   - any other error exits with its own ExitCode() or 1.
+//
+// cli v2 itself stops looking for flags at the first positional argument, so
+// Run puts the command line in the order it expects before handing it over.
+//
+// The number of arguments comes from ArgsUsage: "FROM TO" wants exactly two,
+// "[HASH]" is optional, "FILE..." repeats. An empty ArgsUsage allows none.
+package args
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit codes that are the same for every command.
+const (
+	ExitFailure = 1
+	ExitUsage   = 2
+)
+
+// UsageError is a command line that cannot be run. Its exit code is ExitUsage.
+type UsageError struct {
+	Message string
+	// Suggestion is the flag or command that was probably meant, or empty.
+	Suggestion string
+}
+
+// Error is one line.
+func (e *UsageError) Error() string {
+	if e.Suggestion != "" {
+		return fmt.Sprintf("%s; did you mean %s?", e.Message, e.Suggestion)
+	}
+	return e.Message
+}
+
+// ExitCode is ExitUsage.
+func (e *UsageError) ExitCode() int { return ExitUsage }
+
+// Usagef makes a UsageError. An Action returns it for an argument or flag value
+// that cannot be meant.
+func Usagef(format string, a ...any) error {
+	return &UsageError{Message: fmt.Sprintf(format, a...)}
+}
+
+// Run runs argv (argv[0] is the program) and answers the exit code. Errors go
+// to stderr as "app: message".
+func Run(app *cli.App, argv []string, stderr io.Writer) int {
+	return RunContext(context.Background(), app, argv, stderr)
+}
+
+// RunContext is Run with the context that every Action sees.
+func RunContext(ctx context.Context, app *cli.App, argv []string, stderr io.Writer) int {
+	prepare(app, stderr)
+	if n := len(argv); app.EnableBashCompletion && n > 0 && argv[n-1] == "--generate-bash-completion" {
+		return report(app, nil, app.RunContext(ctx, argv), stderr)
+	}
+	line, err := parse(app, argv)
+	if err == nil {
+		err = app.RunContext(ctx, line.argv())
+	}
+	return report(app, line, err, stderr)
+}
+
+// prepare turns off what cli would do on an error by itself: print the whole
+// help on stdout, and exit the process.
+func prepare(app *cli.App, stderr io.Writer) {
+	app.ErrWriter = stderr
+	app.ExitErrHandler = func(*cli.Context, error) {}
+	app.OnUsageError = onUsageError
+	var visit func(cmds []*cli.Command)
+	visit = func(cmds []*cli.Command) {
+		for _, c := range cmds {
+			c.OnUsageError = onUsageError
+			if len(c.Subcommands) == 0 {
+				// Else "help" could be no argument of the command.
+				c.HideHelpCommand = true
+			}
+			visit(c.Subcommands)
+		}
+	}
+	visit(app.Commands)
+}
+
+// onUsageError sees what is left to cli's own parser: values of the wrong type.
+func onUsageError(_ *cli.Context, err error, _ bool) error {
+	return &UsageError{Message: strings.ReplaceAll(err.Error(), "for flag -", "for flag --")}
+}
+
+func report(app *cli.App, line *commandLine, err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	if text := strings.TrimSpace(err.Error()); text != "" {
+		fmt.Fprintf(stderr, "%s: %s\n", app.Name, text)
+	}
+	if _, ok := errors.AsType[*UsageError](err); ok {
+		words := []string{app.Name}
+		if line != nil {
+			words = line.words()
+		}
+		fmt.Fprintf(stderr, "try '%s --help'\n", strings.Join(words, " "))
+	}
+	if coder, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err); ok {
+		return coder.ExitCode()
+	}
+	return ExitFailure
+}
