@@ -1,6 +1,9 @@
 package consensus
 
-import "cairn/crypto"
+import (
+	"cairn/consensus/internal/fault"
+	"cairn/crypto"
+)
 
 // Kind is one of the three votes and, with a quorum, of the three certificates.
 type Kind uint8
@@ -137,6 +140,18 @@ type (
 		Block        Block
 		Finalization Certificate
 	}
+	// Persisted says that the records of every Effects.Persist so far are
+	// durable. Own votes enter the tally only then: a driver that never says so
+	// has a core that never counts itself.
+	Persisted struct{}
+	// Pause stops signing (no disk space, far behind) or lets it go on.
+	Pause struct{ Paused bool }
+	// ViewReported tells an observer (Config.Observer) the current view of
+	// another member, which sent along the certificate that admitted it there.
+	ViewReported struct {
+		From int
+		View uint64
+	}
 	// Tick: time has passed; sent at or after Effects.WakeAt.
 	Tick struct{}
 )
@@ -159,14 +174,20 @@ func (Executed) event()            {}
 func (BlockDurable) event()        {}
 func (WorkPending) event()         {}
 func (Synced) event()              {}
+func (Persisted) event()           {}
+func (Pause) event()               {}
+func (ViewReported) event()        {}
 func (Tick) event()                {}
 
 // Effects is the work one Step asks of its caller, in the order it must be done:
 //
-//  1. write every record in Persist and sync, once;
+//  1. write every record in Persist in one atomic batch and sync, once;
 //  2. only then hand Broadcast and SendTo to the network;
 //  3. answer Build with Built, Execute with Executed, fetches with what comes;
-//  4. commit Commit, oldest first.
+//  4. commit Commit, oldest first;
+//  5. if there was something in Persist, step with Persisted at once.
+//
+// The effects of several steps may be joined, keeping their order.
 //
 // A vote sent before it is durable can be forgotten in a crash and contradicted
 // after restart: an honest validator would then equivocate.
@@ -230,6 +251,12 @@ type Config struct {
 	MinInterval int64 // least distance of block timestamps
 	Heartbeat   int64 // 0 = never
 	Root        Root
+	// Observer: the votes this key cast may be unknown here (restored copy, lost
+	// records). Nothing is signed until a finalization well above every view that
+	// a quorum of other members reports to be in; see ViewReported.
+	Observer bool
+	// Fault is for the simulator, which alone can name its values.
+	Fault fault.Set
 }
 
 // Root is the last block that the ledger committed when the core starts. At the

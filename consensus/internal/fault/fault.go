@@ -1,0 +1,80 @@
+// Package fault names the rules that a simulation may take out of a core, to
+// show that its checkers notice. Being internal to consensus, it can be imported
+// by the core and by its simulator only: a node cannot plant a fault by accident.
+package fault
+
+// Fault is one rule left out.
+type Fault uint8
+
+// The faults. Each names the rule it breaks.
+const (
+	// QuorumTooSmall counts one vote fewer as a quorum.
+	QuorumTooSmall Fault = iota
+	// NoNullifyFinalizeExclusion signs nullify after finalize, and finalize
+	// after nullify, in one view.
+	NoNullifyFinalizeExclusion
+	// VotesNotRestored forgets own votes at a restart.
+	VotesNotRestored
+	// SkipNullificationCheck notarizes a child although views between it and
+	// its parent are not nullified.
+	SkipNullificationCheck
+	// SkipParentCheck notarizes a block whose parent hash is not the block of
+	// the view that the leader named.
+	SkipParentCheck
+	// NotarizeTwice signs a second notarize of a view, for another block.
+	NotarizeTwice
+	// FinalizeUnnotarized signs finalize together with notarize, before there
+	// is a notarization.
+	FinalizeUnnotarized
+	// NotarizeUnexecuted notarizes before the block is executed.
+	NotarizeUnexecuted
+	// NoResend never repeats a nullify nor what goes with it.
+	NoResend
+	// NoFloor signs at and below the last finalized view.
+	NoFloor
+	// NoIdle counts every view as armed, so that an idle network makes blocks.
+	NoIdle
+	// ResendNotRearmed does not take up resends again after a restart.
+	ResendNotRearmed
+
+	numFaults
+)
+
+var names = [numFaults]string{
+	"QuorumTooSmall", "NoNullifyFinalizeExclusion", "VotesNotRestored",
+	"SkipNullificationCheck", "SkipParentCheck", "NotarizeTwice",
+	"FinalizeUnnotarized", "NotarizeUnexecuted", "NoResend", "NoFloor", "NoIdle",
+	"ResendNotRearmed",
+}
+
+// String is the fault's name.
+func (f Fault) String() string {
+	if f < numFaults {
+		return names[f]
+	}
+	return "unknown fault"
+}
+
+// All lists every fault, in order.
+func All() []Fault {
+	out := make([]Fault, 0, numFaults)
+	for f := Fault(0); f < numFaults; f++ {
+		out = append(out, f)
+	}
+	return out
+}
+
+// Set is a set of faults; the zero value is a correct core.
+type Set struct{ bits uint32 }
+
+// Of is the set of the given faults.
+func Of(faults ...Fault) Set {
+	var s Set
+	for _, f := range faults {
+		s.bits |= 1 << f
+	}
+	return s
+}
+
+// Has says whether f is planted.
+func (s Set) Has(f Fault) bool { return s.bits&(1<<f) != 0 }
