@@ -2,7 +2,6 @@ package genesis
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/rlp"
@@ -18,27 +17,26 @@ type ValidatorSet struct {
 	hash    crypto.Hash
 }
 
-// NewValidatorSet sorts the members and refuses an empty set and duplicate
-// addresses or peer ids.
+// NewValidatorSet sorts the members. It refuses an empty set and an address or
+// peer id that two members have, with a *FieldError.
 func NewValidatorSet(members []Validator) (*ValidatorSet, error) {
 	if len(members) == 0 {
-		return nil, fmt.Errorf("a validator set needs at least one member")
+		return nil, &FieldError{Path: "validators", Kind: ErrNoValidators}
 	}
 	s := &ValidatorSet{members: slices.Clone(members), index: make(map[crypto.Address]int, len(members))}
 	slices.SortFunc(s.members, func(a, b Validator) int { return bytes.Compare(a.Address[:], b.Address[:]) })
-	peers := make(map[string]bool, len(members))
+	peers := make(map[string]int, len(members))
 	for i, m := range s.members {
-		if _, ok := s.index[m.Address]; ok {
-			return nil, fmt.Errorf("validator %s is named twice", m.Address)
+		if err := once(s.index, m.Address, i, "validators", "address"); err != nil {
+			return nil, err
 		}
-		if peers[m.PeerID] {
-			return nil, fmt.Errorf("peer id %s is named twice", m.PeerID)
+		if err := once(peers, m.PeerID, i, "validators", "peerId"); err != nil {
+			return nil, err
 		}
-		s.index[m.Address], peers[m.PeerID] = i, true
 	}
 	raw, err := rlp.EncodeToBytes(s.members)
 	if err != nil {
-		return nil, fmt.Errorf("encode the validator set: %w", err)
+		panic(err) // byte arrays and strings always encode
 	}
 	s.hash = crypto.Keccak256(raw)
 	return s, nil
@@ -64,3 +62,13 @@ func (s *ValidatorSet) Addresses() []crypto.Address {
 
 // Hash is keccak256(RLP([[address, peerId, name], …])) in address order.
 func (s *ValidatorSet) Hash() crypto.Hash { return s.hash }
+
+// ValidatorSet is the set of the first epoch. It panics on a Spec that Validate
+// refuses.
+func (s *Spec) ValidatorSet() *ValidatorSet {
+	set, err := NewValidatorSet(s.Validators)
+	if err != nil {
+		panic(err)
+	}
+	return set
+}
