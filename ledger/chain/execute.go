@@ -1,0 +1,283 @@
+package chain
+
+import (
+	"fmt"
+	"math/big"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
+
+	"cairn/crypto"
+	"cairn/genesis"
+)
+
+// execution applies transactions to an overlay, one after the other.
+type execution struct {
+	cfg       *Config
+	signer    types.Signer
+	state     *overlay
+	baseFee   *uint256.Int // 0 on a free network
+	bigFee    *big.Int
+	proposer  crypto.Address
+	gasLeft   uint64 // of the block
+	gasUsed   uint64
+	receipts  types.Receipts
+	recipient *crypto.Address // of the base fee; nil = burned
+}
+
+func newExecution(cfg *Config, r Reader, baseFee *uint256.Int, proposer crypto.Address) *execution {
+	return &execution{
+		cfg: cfg, signer: cfg.Signer(), state: newOverlay(r),
+		baseFee: baseFee, bigFee: baseFee.ToBig(), proposer: proposer,
+		gasLeft: cfg.Rules.GasLimit, recipient: cfg.Rules.Fees.BaseFeeRecipient,
+	}
+}
+
+// apply executes one transaction. An *InvalidError leaves the state untouched.
+func (x *execution) apply(tx *types.Transaction) error {
+	if err := CheckTransaction(x.cfg, tx); err != nil {
+		return err
+	}
+	if tx.Gas() > x.gasLeft {
+		return invalid(ErrGasLimitReached, "have %d, want %d", x.gasLeft, tx.Gas())
+	}
+	from, err := Sender(x.signer, tx)
+	if err != nil {
+		return err
+	}
+	sender, err := x.state.get(from)
+	if err != nil {
+		return err
+	}
+	if err := CheckNonce(from, tx.Nonce(), sender.account.Nonce); err != nil {
+		return err
+	}
+	if sender.account.CodeHash != EmptyCodeHash {
+		return invalid(ErrSenderNoEOA, "address %s, codehash: %s", from, sender.account.CodeHash)
+	}
+	if !x.cfg.Rules.Fees.Free {
+		if err := checkFeeCap(tx, from, x.bigFee); err != nil {
+			return err
+		}
+	}
+	cost, over := Cost(&x.cfg.Rules, tx)
+	if over || sender.balance.Lt(cost) {
+		return insufficient(from, &sender.balance, cost, over)
+	}
+	return x.transfer(tx, sender)
+}
+
+// transfer moves value and fees of a transaction that passed every check.
+func (x *execution) transfer(tx *types.Transaction, sender *entry) error {
+	to := *tx.To()
+	recipient, err := x.state.get(to)
+	if err != nil {
+		return err
+	}
+	gas := IntrinsicGas(tx)
+	if err := x.chargeFees(tx, gas, sender); err != nil {
+		return err
+	}
+	sender.account.Nonce++
+	status := types.ReceiptStatusFailed
+	// The registry has code but no entry point yet: a call to it is reverted.
+	if to != RegistryAddress {
+		status = types.ReceiptStatusSuccessful
+		var value uint256.Int
+		value.SetFromBig(tx.Value())
+		sender.debit(&value)
+		recipient.credit(&value)
+	}
+	x.gasLeft -= gas
+	x.gasUsed += gas
+	x.receipts = append(x.receipts, &types.Receipt{
+		Type: tx.Type(), Status: status, CumulativeGasUsed: x.gasUsed, Logs: []*types.Log{},
+	})
+	return nil
+}
+
+// chargeFees takes gas · effective price from the sender, gives the tip to the
+// proposer and the base fee to its recipient, or burns it. It reads before it
+// writes: a failure leaves the state untouched.
+func (x *execution) chargeFees(tx *types.Transaction, gas uint64, sender *entry) error {
+	if x.cfg.Rules.Fees.Free {
+		return nil
+	}
+	proposer, err := x.state.get(x.proposer)
+	if err != nil {
+		return err
+	}
+	var baseTo *entry
+	if x.recipient != nil {
+		if baseTo, err = x.state.get(*x.recipient); err != nil {
+			return err
+		}
+	}
+	tip, _ := EffectiveTip(tx, x.baseFee)
+	units := uint256.NewInt(gas)
+	base := new(uint256.Int).Mul(x.baseFee, units)
+	tip.Mul(&tip, units)
+	// Both are at most gas · fee cap, which the sender was checked to hold.
+	sender.debit(base)
+	sender.debit(&tip)
+	proposer.credit(&tip)
+	if baseTo != nil {
+		baseTo.credit(base)
+	}
+	return nil
+}
+
+// CheckNonce compares the nonce of a transaction with that of its sender's
+// account. Errors: ErrNonceTooLow, ErrNonceTooHigh.
+func CheckNonce(from crypto.Address, tx, account uint64) error {
+	switch {
+	case tx < account:
+		return invalid(ErrNonceTooLow, "address %s, tx: %d state: %d", from, tx, account)
+	case tx > account:
+		return invalid(ErrNonceTooHigh, "address %s, tx: %d state: %d", from, tx, account)
+	}
+	return nil
+}
+
+func checkFeeCap(tx *types.Transaction, from crypto.Address, baseFee *big.Int) error {
+	if tx.GasFeeCapIntCmp(baseFee) < 0 {
+		return invalid(ErrFeeCapTooLow, "address %s, maxFeePerGas: %d, baseFee: %d", from, tx.GasFeeCap(), baseFee)
+	}
+	return nil
+}
+
+// Cost is the balance in wei that tx needs: value, and gas limit · fee cap
+// unless the network is free. over says that it is above 2^256−1.
+func Cost(rules *genesis.Rules, tx *types.Transaction) (cost *uint256.Int, over bool) {
+	cost = new(uint256.Int)
+	if cost.SetFromBig(tx.Value()) {
+		return cost, true
+	}
+	if rules.Fees.Free {
+		return cost, false
+	}
+	fee := new(uint256.Int)
+	if fee.SetFromBig(tx.GasFeeCap()) {
+		return cost, true
+	}
+	if _, over = fee.MulOverflow(fee, uint256.NewInt(tx.Gas())); over {
+		return cost, true
+	}
+	_, over = cost.AddOverflow(cost, fee)
+	return cost, over
+}
+
+func insufficient(from crypto.Address, have, want *uint256.Int, over bool) error {
+	if over {
+		return invalid(ErrInsufficientFunds, "address %s have %d want more than 2^256-1", from, have)
+	}
+	return invalid(ErrInsufficientFunds, "address %s have %d want %d", from, have, want)
+}
+
+// bloom is the union of the receipts' blooms.
+func (x *execution) bloom() types.Bloom { return types.MergeBloom(x.receipts) }
+
+// finish puts the changes into the tries.
+func (x *execution) finish(st State) (*Output, error) {
+	out := &Output{Receipts: x.receipts, Changes: x.state.changes()}
+	var err error
+	if out.Accounts, out.AccountNodes, err = st.Accounts.Update(accountEntries(out.Changes)); err != nil {
+		return nil, fmt.Errorf("update the state trie: %w", err)
+	}
+	return out, nil
+}
+
+// Execute checks every field of block's header against parent and execution,
+// executes the transactions on st, which must be the state after parent, and
+// answers what changes. Errors: *InvalidError for a broken rule, another error
+// when state could not be read.
+func Execute(cfg *Config, parent *types.Header, st State, block *types.Block) (*Output, error) {
+	header := block.Header()
+	if err := CheckHeader(cfg, parent, header); err != nil {
+		return nil, err
+	}
+	if err := checkBody(cfg, block, header); err != nil {
+		return nil, err
+	}
+	x := newExecution(cfg, st.Reader, uint256.MustFromBig(header.BaseFee), header.Coinbase)
+	txs := block.Transactions()
+	x.receipts = make(types.Receipts, 0, len(txs))
+	for i, tx := range txs {
+		if err := x.apply(tx); err != nil {
+			return nil, inTransaction(i, err)
+		}
+	}
+	if err := x.checkResult(header); err != nil {
+		return nil, err
+	}
+	out, err := x.finish(st)
+	if err != nil {
+		return nil, err
+	}
+	if root := out.Accounts.Hash(); root != header.Root {
+		return nil, invalid(ErrStateRoot, "%s, want %s", header.Root, root)
+	}
+	DeriveReceipts(cfg, header, txs, out.Receipts)
+	return out, nil
+}
+
+// checkBody holds the rules of a body that need no state.
+func checkBody(cfg *Config, block *types.Block, header *types.Header) error {
+	txs := block.Transactions()
+	if n := uint64(len(txs)); n > cfg.Rules.BlockTransactions {
+		return invalid(ErrBlockTransactions, "%d, at most %d", n, cfg.Rules.BlockTransactions)
+	}
+	if size := block.Size(); size > cfg.Rules.BlockBytes {
+		return invalid(ErrBlockBytes, "%d bytes, at most %d", size, cfg.Rules.BlockBytes)
+	}
+	if len(block.Uncles()) != 0 {
+		return invalid(ErrUncles, "%d of them", len(block.Uncles()))
+	}
+	if block.Withdrawals() != nil {
+		return invalid(ErrLaterFork, "withdrawals")
+	}
+	if root := types.DeriveSha(txs, new(listRoot)); root != header.TxHash {
+		return invalid(ErrTransactionsRoot, "%s, want %s", header.TxHash, root)
+	}
+	return nil
+}
+
+// checkResult compares what execution gave with the header; the state root is
+// left, because it costs most.
+func (x *execution) checkResult(header *types.Header) error {
+	if header.GasUsed != x.gasUsed {
+		return invalid(ErrGasUsed, "%d, want %d", header.GasUsed, x.gasUsed)
+	}
+	if want := x.bloom(); header.Bloom != want {
+		return &InvalidError{Kind: ErrBloom}
+	}
+	if want := types.DeriveSha(x.receipts, new(listRoot)); header.ReceiptHash != want {
+		return invalid(ErrReceiptsRoot, "%s, want %s", header.ReceiptHash, want)
+	}
+	return checkMixHash(header, crypto.Hash{}) // no transaction changes the set
+}
+
+// DeriveReceipts fills in the fields of receipts that are not in their encoding:
+// hash, gas used, effective price, block and index; logs likewise. There must be
+// as many receipts as transactions.
+func DeriveReceipts(cfg *Config, header *types.Header, txs types.Transactions, receipts types.Receipts) {
+	hash, before, logs := header.Hash(), uint64(0), uint(0)
+	for i, r := range receipts {
+		tx := txs[i]
+		r.Type, r.TxHash = tx.Type(), tx.Hash()
+		r.GasUsed, before = r.CumulativeGasUsed-before, r.CumulativeGasUsed
+		r.EffectiveGasPrice = EffectiveGasPrice(&cfg.Rules, tx, header.BaseFee)
+		r.BlockHash, r.BlockNumber, r.TransactionIndex = hash, new(big.Int).Set(header.Number), uint(i)
+		if r.Logs == nil {
+			r.Logs = []*types.Log{}
+		}
+		if len(r.Logs) > 0 {
+			r.Bloom = types.CreateBloom(r)
+		}
+		for _, l := range r.Logs {
+			l.BlockNumber, l.BlockHash, l.BlockTimestamp = header.Number.Uint64(), hash, header.Time
+			l.TxHash, l.TxIndex, l.Index = r.TxHash, uint(i), logs
+			logs++
+		}
+	}
+}

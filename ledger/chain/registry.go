@@ -1,0 +1,207 @@
+package chain
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/holiman/uint256"
+
+	"cairn/crypto"
+	"cairn/genesis"
+)
+
+// RegistryAddress is the account that holds the validator set. Nobody has its
+// key: it is no hash of a public key.
+var RegistryAddress = crypto.Address{18: 0xca, 19: 0x10}
+
+// registryCode is the code of the registry: INVALID, so that a client with a
+// virtual machine of its own sees that a call fails.
+var registryCode = []byte{0xfe}
+
+// RegistryCodeHash is the keccak256 of the one-byte code 0xfe.
+var RegistryCodeHash = crypto.Keccak256(registryCode)
+
+// registryLayout is the version of the storage layout below.
+const registryLayout = 1
+
+// Slots of the registry, numbered and laid out as Solidity would for
+//
+//	uint256 layout;                          // 0: version of this layout, 1
+//	bytes32 setHash;                         // 1: hash of the set of the epoch
+//	uint256 epoch;                           // 2
+//	Member[] members;                        // 3: sorted by address
+//	mapping(address => uint256) memberIndex; // 4: 1 + index in members, 0 = none
+//	// 5 to 31: left free for candidates, votes and rule sets
+//
+//	struct Member { address account; string peerId; string name; }
+const (
+	slotLayout  = 0
+	slotSetHash = 1
+	slotEpoch   = 2
+	slotMembers = 3
+	slotIndex   = 4
+
+	memberSlots = 3 // slots of one Member
+)
+
+// Limits on what is read back from storage. genesis refuses longer ones.
+const (
+	maxMembers        = 1 << 16
+	maxRegistryString = 256 // bytes
+)
+
+// slotNumber is slot n as storage key.
+func slotNumber(n uint64) crypto.Hash { return crypto.Hash(uint256.NewInt(n).Bytes32()) }
+
+// slotPlus is the storage key n slots after base.
+func slotPlus(base crypto.Hash, n uint64) crypto.Hash {
+	k := new(uint256.Int).SetBytes32(base[:])
+	return crypto.Hash(k.AddUint64(k, n).Bytes32())
+}
+
+// indexSlot is the slot of memberIndex[addr].
+func indexSlot(addr crypto.Address) crypto.Hash {
+	slot := slotNumber(slotIndex)
+	return crypto.Keccak256(crypto.Hash(leftPad(addr[:])).Bytes(), slot[:])
+}
+
+func leftPad(b []byte) (h [32]byte) {
+	copy(h[32-len(b):], b)
+	return h
+}
+
+// memberSlot is the first of the three slots of member i.
+func memberSlot(i uint64) crypto.Hash {
+	slot := slotNumber(slotMembers)
+	return slotPlus(crypto.Keccak256(slot[:]), i*memberSlots)
+}
+
+// RegistrySlots is the storage of the registry that holds set in an epoch,
+// sorted by slot; zero slots are left out.
+func RegistrySlots(set *genesis.ValidatorSet, epoch uint32) []SlotChange {
+	var out []SlotChange
+	put := func(slot, value crypto.Hash) {
+		if value != (crypto.Hash{}) {
+			out = append(out, SlotChange{Address: RegistryAddress, Slot: slot, New: value})
+		}
+	}
+	put(slotNumber(slotLayout), slotNumber(registryLayout))
+	put(slotNumber(slotSetHash), set.Hash())
+	put(slotNumber(slotEpoch), slotNumber(uint64(epoch)))
+	put(slotNumber(slotMembers), slotNumber(uint64(set.Len())))
+	for i := range set.Len() {
+		m, base := set.At(i), memberSlot(uint64(i))
+		put(base, leftPad(m.Address[:]))
+		putString(put, slotPlus(base, 1), m.PeerID)
+		putString(put, slotPlus(base, 2), m.Name)
+		put(indexSlot(m.Address), slotNumber(uint64(i)+1))
+	}
+	slices.SortFunc(out, func(a, b SlotChange) int { return bytes.Compare(a.Slot[:], b.Slot[:]) })
+	return out
+}
+
+// putString stores a string as Solidity does: up to 31 bytes in the slot itself
+// with 2·length in its last byte, longer ones at keccak256(slot) with
+// 2·length + 1 in the slot.
+func putString(put func(slot, value crypto.Hash), slot crypto.Hash, s string) {
+	if len(s) <= 31 {
+		var v crypto.Hash
+		copy(v[:], s)
+		v[31] = byte(2 * len(s))
+		put(slot, v)
+		return
+	}
+	put(slot, slotNumber(2*uint64(len(s))+1))
+	data := crypto.Keccak256(slot[:])
+	for i := uint64(0); len(s) > 0; i++ {
+		var v crypto.Hash
+		s = s[copy(v[:], s):]
+		put(slotPlus(data, i), v)
+	}
+}
+
+// ReadRegistry reads the validator set and its epoch from the state. Errors:
+// ErrRegistry when storage does not hold what RegistrySlots writes.
+func ReadRegistry(r Reader) (*genesis.ValidatorSet, uint32, error) {
+	reg := registryReader{Reader: r}
+	layout := reg.number(slotNumber(slotLayout))
+	setHash := reg.slot(slotNumber(slotSetHash))
+	epoch := reg.number(slotNumber(slotEpoch))
+	count := reg.number(slotNumber(slotMembers))
+	if reg.err != nil {
+		return nil, 0, reg.err
+	}
+	if layout != registryLayout || count == 0 || count > maxMembers || epoch > 1<<32-1 {
+		return nil, 0, invalid(ErrRegistry, "layout %d, epoch %d, %d members", layout, epoch, count)
+	}
+	members := make([]genesis.Validator, 0, count)
+	for i := range count {
+		base := memberSlot(i)
+		account := reg.slot(base)
+		members = append(members, genesis.Validator{
+			Address: crypto.Address(account[12:]),
+			PeerID:  reg.text(slotPlus(base, 1)),
+			Name:    reg.text(slotPlus(base, 2)),
+		})
+		if reg.err != nil {
+			return nil, 0, reg.err
+		}
+	}
+	set, err := genesis.NewValidatorSet(members)
+	if err != nil {
+		return nil, 0, invalid(ErrRegistry, "%v", err)
+	}
+	if set.Hash() != setHash {
+		return nil, 0, invalid(ErrRegistry, "set hash %s, members give %s", setHash, set.Hash())
+	}
+	return set, uint32(epoch), nil
+}
+
+// registryReader keeps the first error.
+type registryReader struct {
+	Reader
+	err error
+}
+
+func (r *registryReader) slot(slot crypto.Hash) crypto.Hash {
+	if r.err != nil {
+		return crypto.Hash{}
+	}
+	v, err := r.Slot(RegistryAddress, slot)
+	r.err = err
+	return v
+}
+
+func (r *registryReader) number(slot crypto.Hash) uint64 {
+	v := r.slot(slot)
+	for _, b := range v[:24] {
+		if b != 0 && r.err == nil {
+			r.err = invalid(ErrRegistry, "slot %s is above 2^64-1", slot)
+		}
+	}
+	return binary.BigEndian.Uint64(v[24:])
+}
+
+func (r *registryReader) text(slot crypto.Hash) string {
+	v := r.slot(slot)
+	if v[31]&1 == 0 {
+		n := int(v[31] / 2)
+		if n > 31 {
+			r.err = invalid(ErrRegistry, "slot %s is no string", slot)
+			return ""
+		}
+		return string(v[:n])
+	}
+	n := (r.number(slot) - 1) / 2
+	if r.err == nil && (n <= 31 || n > maxRegistryString) {
+		r.err = invalid(ErrRegistry, "slot %s is a string of %d bytes", slot, n)
+	}
+	var out []byte
+	data := crypto.Keccak256(slot[:])
+	for i := uint64(0); r.err == nil && uint64(len(out)) < n; i++ {
+		v := r.slot(slotPlus(data, i))
+		out = append(out, v[:min(32, n-uint64(len(out)))]...)
+	}
+	return string(out)
+}
