@@ -1,0 +1,58 @@
+package p2p
+
+import "time"
+
+// Limits that are not settings. All bytes are without the 4-byte frame length.
+const (
+	maxUserAgent   = 128 // bytes in a handshake
+	maxRuleSets    = 16  // names in a handshake
+	maxRuleSetName = 32  // bytes
+	maxHello       = 1 << 10
+
+	maxRequest        = 64 << 10 // bytes of one request
+	maxPeersResponse  = 256 << 10
+	maxExchangedPeers = 64 // signed address records in one answer
+	maxPeerRecord     = 4 << 10
+
+	maxBatchTransactions = 8192 // in one gossip message or direct batch
+	maxPendingBytes      = 8 << 20
+	maxTransactionJobs   = 256 // batches that wait for the transaction handler
+
+	consensusQueueFrames = 4096                  // frames that wait for one validator
+	consensusWriteBuffer = 256 << 10             // frames already waiting are joined in one write up to this
+	consensusStaleAfter  = 2 * time.Second       // frames this old are dropped while the peer is away
+	consensusWriteLimit  = 10 * time.Second      // one write
+	consensusBodyLimit   = 30 * time.Second      // from a frame's length to its last byte
+	streamOpenLimit      = 5 * time.Second       // negotiation of a stream
+	streamRetryFirst     = 20 * time.Millisecond // reopening a refused consensus stream
+	streamRetryLast      = 2 * time.Second
+
+	requestReadLimit     = 5 * time.Second  // whole request, on the answering side
+	requestServeLimit    = 15 * time.Second // handler
+	requestWriteLimit    = 30 * time.Second // whole response
+	requestsPerPeer      = 8                // answered at once
+	requestsPerValidator = 64
+	requestsTotal        = 256
+	directReadLimit      = 10 * time.Second // direct batch of transactions
+	directBatchesPerPeer = 4                // read at once
+	directBatchesRate    = 50               // per second and peer
+	validatorRateFactor  = 8
+
+	maxKnownPeers      = 1024 // addresses known without being connected
+	maxRememberedPeers = 256
+	maxAddrsPerPeer    = 16
+	maxPeerStoreFile   = 1 << 20
+	rememberFor        = 30 * 24 * time.Hour
+	rememberDelay      = 2 * time.Second // peers are saved this long after a change
+
+	dialLimit         = 5 * time.Second
+	dialsAtOnce       = 16
+	exchangeFirst     = 250 * time.Millisecond // between two rounds of asking peers for peers
+	exchangeLast      = 30 * time.Second
+	pingInterval      = 15 * time.Second
+	maxBans           = 4096
+	banThreshold      = 100
+	chargeHalfLife    = time.Minute
+	closeLimit        = 1500 * time.Millisecond
+	maxPreHandshakeIP = 256 // connections per address before the peer's identity is known
+)
