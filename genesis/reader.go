@@ -59,7 +59,7 @@ func (r *reader) token(path string) json.Token {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		r.fail(path, ErrSyntax, "%s: %s", r.position(syntax.Offset), syntax)
+		r.fail(path, ErrSyntax, "%s: %s", r.position(), syntax)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		r.fail(path, ErrSyntax, "the file ends too early")
 	default:
@@ -68,12 +68,13 @@ func (r *reader) token(path string) json.Token {
 	return nil
 }
 
-// position is an offset as people count.
-func (r *reader) position(offset int64) string {
-	before := r.raw[:max(0, min(offset-1, int64(len(r.raw))))]
+// position is where the token begins that cannot be read, as people count.
+func (r *reader) position() string {
+	at := min(int(r.dec.InputOffset()), len(r.raw))
+	at = len(r.raw) - len(bytes.TrimLeft(r.raw[at:], " \t\r\n:,"))
+	before := r.raw[:at]
 	line := bytes.Count(before, []byte("\n")) + 1
-	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return fmt.Sprintf("line %d, column %d", line, column)
+	return fmt.Sprintf("line %d, column %d", line, at-bytes.LastIndexByte(before, '\n'))
 }
 
 func (r *reader) wrongType(path string, got json.Token, want string) {
@@ -160,8 +161,9 @@ func (r *reader) array(path string, limit int, read func(path string)) {
 // end refuses anything but white space after the value.
 func (r *reader) end() error {
 	if r.err == nil {
+		at := r.position()
 		if _, err := r.dec.Token(); !errors.Is(err, io.EOF) {
-			r.fail("", ErrTrailingData, "%s", r.position(r.dec.InputOffset()))
+			r.fail("", ErrTrailingData, "%s", at)
 		}
 	}
 	return r.err

@@ -43,7 +43,7 @@ var MaxBaseFee = uint256.NewInt(1_000_000_000_000_000_000)
 
 // RegistryAddress is the account that holds the validator registry. Nobody has
 // its key, so that a genesis may not give it a balance.
-var RegistryAddress = crypto.Address{18: 0xca, 19: 0x17}
+var RegistryAddress = crypto.Address{18: 0xca, 19: 0x10}
 
 // Validate says whether the network can exist: every rule within its bounds, at
 // least one validator, no account, validator, peer id or validator name twice,
