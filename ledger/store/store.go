@@ -1,0 +1,335 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cairn/crypto"
+)
+
+// Options are the operator's choices. The zero value is the default of each.
+type Options struct {
+	FS            vfs.FS // default: the machine's
+	CacheBytes    int64  // block cache; default 64 MiB
+	MemTableBytes uint64 // one memtable, of which up to four are held; default 16 MiB
+	MaxOpenFiles  int    // default 512
+	NoHistory     bool   // keep neither balances at old heights nor transactions by address
+
+	// OnFailure is told once of a failure that happened outside any call, in one
+	// of Pebble's own goroutines, after which the process must not go on. If it
+	// is nil or returns, the process ends with ExitFailure.
+	OnFailure func(error)
+	// OnCorruption is told of a table that does not match its checksums. Reads
+	// that touch it answer ErrCorrupt; nil means that only they tell.
+	OnCorruption func(error)
+	// Log gets Pebble's own messages; level is "info" or "error". Nil drops them.
+	Log func(level, message string)
+}
+
+// ExitFailure is the exit code after a storage failure that nobody could be
+// told of, EX_IOERR of sysexits.h.
+const ExitFailure = 74
+
+// Limits of memory and files.
+const (
+	defaultCacheBytes    = 64 << 20
+	defaultMemTableBytes = 16 << 20
+	defaultMaxOpenFiles  = 512
+)
+
+// Head is how far the ledger is, with the floor below which the vote log may
+// sign nothing. Both move in the same batch.
+type Head struct {
+	Height uint64
+	Hash   crypto.Hash
+	Floor  Floor
+}
+
+// Floor is the epoch and view of the last block whose own finalization was
+// committed.
+type Floor struct {
+	Epoch uint32
+	View  uint64
+}
+
+// Store is the open database. Every method may be called from any goroutine,
+// but Commit only from one at a time.
+type Store struct {
+	View
+	db        *pebble.DB
+	cache     *pebble.Cache
+	fs        vfs.FS
+	dir       string
+	noHistory bool
+	head      atomic.Pointer[headRow] // nil before block 0
+	failed    atomic.Pointer[error]
+	onFailure func(error)
+}
+
+// Open opens the database in dir, and creates it, durably, if there is none.
+// Errors: ErrNewerFormat, ErrForeign, ErrCorrupt, ErrLocked, or a failure of the
+// file system.
+func Open(dir string, o Options) (*Store, error) {
+	s := &Store{dir: dir, fs: o.FS, noHistory: o.NoHistory, onFailure: o.OnFailure}
+	if s.fs == nil {
+		s.fs = vfs.Default
+	}
+	s.cache = pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
+	defer s.cache.Unref() // Pebble holds its own reference
+	db, err := pebble.Open(dir, s.pebbleOptions(o))
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	s.db = db
+	s.View = View{r: db, guard: &guard{}, noHistory: o.NoHistory}
+	if err := s.checkFormat(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	row, err := s.headRow()
+	switch {
+	case err == nil:
+		s.head.Store(&row)
+	case !errors.Is(err, ErrNotFound):
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func orDefault[T int | int64 | uint64](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return v
+}
+
+func openError(dir string, err error) error {
+	kind := ErrorKind("")
+	switch text := err.Error(); {
+	case strings.Contains(text, "unknown format major version"):
+		kind = ErrNewerFormat
+	case pebble.IsCorruptionError(err):
+		kind = ErrCorrupt
+	case strings.Contains(text, "lock") && strings.Contains(text, "held by") || strings.Contains(text, "resource temporarily unavailable"):
+		kind = ErrLocked
+	default:
+		return fmt.Errorf("open the database in %s: %w", dir, err)
+	}
+	return fmt.Errorf("open the database in %s: %w: %w", dir, kind, err)
+}
+
+func (s *Store) pebbleOptions(o Options) *pebble.Options {
+	p := &pebble.Options{
+		FS:    s.fs,
+		Cache: s.cache,
+		// Below FormatWALSyncChunks a flipped bit in the newest log looks like
+		// the log's end, and synced votes after it vanish without an error.
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                orDefault(o.MemTableBytes, defaultMemTableBytes),
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                orDefault(o.MaxOpenFiles, defaultMaxOpenFiles),
+		L0CompactionThreshold:       4,
+		LBaseMaxBytes:               64 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      &logger{s: s, log: o.Log},
+		EventListener: &pebble.EventListener{
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				if o.OnCorruption != nil {
+					o.OnCorruption(corrupt(i.Path, i.Details))
+				}
+			},
+		},
+	}
+	p.TargetFileSizes[0] = 4 << 20
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	return p
+}
+
+// checkFormat reads the version of the key table, and writes it to an empty
+// database.
+func (s *Store) checkFormat() error {
+	raw, err := s.get("format version", formatKey)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		it, err := s.db.NewIter(nil)
+		if err != nil {
+			return readError("first key", err)
+		}
+		empty := !it.First()
+		if err := it.Close(); err != nil {
+			return readError("first key", err)
+		}
+		if !empty {
+			return fmt.Errorf("%s: %w", s.dir, ErrForeign)
+		}
+		b := s.db.NewBatch()
+		_ = b.Set(formatKey, binary.BigEndian.AppendUint32(nil, FormatVersion), nil)
+		return s.apply("the format version", b, true)
+	case err != nil:
+		return err
+	case len(raw) != 4:
+		return corrupt("format version", fmt.Sprintf("%x", raw))
+	}
+	switch v := binary.BigEndian.Uint32(raw); {
+	case v > FormatVersion:
+		return fmt.Errorf("%s: %w: format %d, this program knows %d", s.dir, ErrNewerFormat, v, FormatVersion)
+	case v == 0:
+		return corrupt("format version", v)
+	}
+	return nil
+}
+
+// Close waits for reads under way and closes the database. After a failed write
+// it leaves Pebble alone, whose state is then not known, and answers ErrFailed.
+func (s *Store) Close() error {
+	if !s.guard.close() {
+		return nil
+	}
+	if f := s.failed.Load(); f != nil {
+		return *f
+	}
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close the database in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// apply writes a batch. Any error is final: see ErrFailed.
+func (s *Store) apply(what string, b *pebble.Batch, sync bool) (err error) {
+	if !s.guard.enter() {
+		return ErrClosed
+	}
+	defer s.guard.leave()
+	if f := s.failed.Load(); f != nil {
+		return *f
+	}
+	// Pebble has two ways to say that its log could not be written: a panic with
+	// the error, and Logger.Fatalf, which must not return.
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case runtime.Error:
+			panic(r)
+		case error:
+			err = s.fail(fmt.Errorf("write %s: %w: %w", what, ErrFailed, r))
+		default:
+			panic(r)
+		}
+	}()
+	o := pebble.NoSync
+	if sync {
+		o = pebble.Sync
+	}
+	if err := b.Commit(o); err != nil {
+		return s.fail(fmt.Errorf("write %s: %w: %w", what, ErrFailed, err))
+	}
+	_ = b.Close()
+	return nil
+}
+
+// fail remembers the first failure and answers it.
+func (s *Store) fail(err error) error {
+	s.failed.CompareAndSwap(nil, &err)
+	return *s.failed.Load()
+}
+
+// Failed is the failure after which the store refuses writes, or nil.
+func (s *Store) Failed() error {
+	if f := s.failed.Load(); f != nil {
+		return *f
+	}
+	return nil
+}
+
+// logger gives Pebble's messages a place and its fatal errors a name.
+type logger struct {
+	s   *Store
+	log func(level, message string)
+}
+
+// fatalError is what Fatalf panics with.
+type fatalError string
+
+func (e fatalError) Error() string { return string(e) }
+
+func (l *logger) Infof(format string, args ...any)  { l.write("info", format, args) }
+func (l *logger) Errorf(format string, args ...any) { l.write("error", format, args) }
+
+func (l *logger) write(level, format string, args []any) {
+	if l.log != nil {
+		l.log(level, fmt.Sprintf(format, args...))
+	}
+}
+
+// Fatalf never returns: Pebble's code after it relies on that. A failed commit
+// becomes an error of the call that made it; anything else happened in a
+// goroutine that nobody waits for, so OnFailure hears of it and the process ends.
+func (l *logger) Fatalf(format string, args ...any) {
+	e := fatalError(fmt.Sprintf(format, args...))
+	err := l.s.fail(fmt.Errorf("%w: %w", ErrFailed, e))
+	if strings.Contains(format, "fatal commit error") {
+		panic(e)
+	}
+	if l.s.onFailure != nil {
+		l.s.onFailure(err)
+	}
+	fmt.Fprintf(os.Stderr, "cairn: database in %s: %v\n", l.s.dir, err)
+	os.Exit(ExitFailure)
+}
+
+// guard lets Close wait for calls under way: Pebble panics when it is used after
+// Close. A call inside a callback of another is answered ErrClosed once Close
+// has begun, so that Close never waits for itself.
+type guard struct {
+	mu     sync.Mutex
+	inside int
+	closed bool
+	empty  chan struct{} // made by close, closed when the last call has left
+}
+
+func (g *guard) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.inside++
+	return true
+}
+
+func (g *guard) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	if g.closed && g.inside == 0 {
+		close(g.empty)
+	}
+}
+
+// close waits until nobody is inside. It says whether this was the first call.
+func (g *guard) close() bool {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return false
+	}
+	g.closed, g.empty = true, make(chan struct{})
+	if g.inside == 0 {
+		close(g.empty)
+	}
+	g.mu.Unlock()
+	<-g.empty
+	return true
+}

@@ -1,0 +1,357 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
+
+	"cairn/crypto"
+	"cairn/ledger/chain"
+)
+
+// Record is one row of the vote log. The store does not decode it.
+type Record struct{ Key, Value []byte }
+
+// RecordRange is the records with From ≤ key < To.
+type RecordRange struct{ From, To []byte }
+
+// PutRecords writes records in one synced batch. When it returns, they and every
+// body put before are durable.
+func (s *Store) PutRecords(records []Record) error {
+	b := s.db.NewBatch()
+	for _, r := range records {
+		_ = b.Set(key(prefixRecord, r.Key), r.Value, nil)
+	}
+	return s.apply("vote records", b, true)
+}
+
+// PutBody keeps a block by its hash. It does not wait for the disk; the next
+// PutRecords or Commit that returns has made it durable. A body that is here
+// already is not written again, and one at or below the head that is not final
+// is dead and not written at all.
+// raw is the RLP of a block; errors: ErrBody, or a failure.
+func (s *Store) PutBody(hash crypto.Hash, raw []byte) error {
+	header, transactions, err := splitBlock(raw)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBody, err)
+	}
+	if got := crypto.Keccak256(header); got != hash {
+		return fmt.Errorf("%w: its header hashes to %s, not %s", ErrBody, got, hash)
+	}
+	height, err := headerNumber(header)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBody, err)
+	}
+	if head := s.head.Load(); head != nil && height <= head.Height {
+		return nil
+	}
+	if held, err := s.HasBody(hash); err != nil || held {
+		return err
+	}
+	b := s.db.NewBatchWithSize(len(raw) + 256)
+	_ = b.Set(blockKey(prefixBody, height, hash), transactions, nil)
+	_ = b.Set(blockKey(prefixHeader, height, hash), header, nil)
+	_ = b.Set(key(prefixHeight, hash[:]), binary.BigEndian.AppendUint64(nil, height), nil)
+	return s.apply("a block body", b, false)
+}
+
+// splitBlock takes [header, transactions, []] apart.
+func splitBlock(raw []byte) (header, transactions []byte, err error) {
+	content, rest, err := rlp.SplitList(raw)
+	if err != nil || len(rest) != 0 {
+		return nil, nil, fmt.Errorf("not one RLP list: %v", err)
+	}
+	_, tail, err := rlp.SplitList(content)
+	if err != nil {
+		return nil, nil, fmt.Errorf("header: %w", err)
+	}
+	header = content[:len(content)-len(tail)]
+	_, uncles, err := rlp.SplitList(tail)
+	if err != nil {
+		return nil, nil, fmt.Errorf("transactions: %w", err)
+	}
+	if !bytes.Equal(uncles, rlp.EmptyList) {
+		return nil, nil, errors.New("something other than an empty list of uncles follows the transactions")
+	}
+	return header, tail[:len(tail)-len(uncles)], nil
+}
+
+// joinBlock is the inverse of splitBlock.
+func joinBlock(header, transactions []byte) []byte {
+	size := len(header) + len(transactions) + 1
+	out := make([]byte, 0, size+9)
+	if size < 56 {
+		out = append(out, 0xc0+byte(size))
+	} else {
+		n := binary.BigEndian.AppendUint64(nil, uint64(size))
+		n = bytes.TrimLeft(n, "\x00")
+		out = append(append(out, 0xf7+byte(len(n))), n...)
+	}
+	return append(append(append(out, header...), transactions...), rlp.EmptyList...)
+}
+
+// numberField is the place of the height in a header.
+const numberField = 8
+
+func headerNumber(header []byte) (uint64, error) {
+	fields, _, err := rlp.SplitList(header)
+	if err != nil {
+		return 0, fmt.Errorf("header: %w", err)
+	}
+	for i := 0; ; i++ {
+		if i == numberField {
+			n, _, err := rlp.SplitUint64(fields)
+			if err != nil {
+				return 0, fmt.Errorf("header number: %w", err)
+			}
+			return n, nil
+		}
+		if _, _, fields, err = rlp.Split(fields); err != nil {
+			return 0, fmt.Errorf("header field %d: %w", i, err)
+		}
+	}
+}
+
+// AccountRow is one account that a block changed or a transaction of it names.
+type AccountRow struct {
+	Address      crypto.Address
+	Account      *chain.Account // after the block; nil = absent
+	Changed      bool           // false: only named
+	Transactions []uint32       // rising indexes of the block's transactions that name it
+}
+
+// SlotRow is one changed slot of one account; zero deletes it.
+type SlotRow struct {
+	Address crypto.Address
+	Slot    crypto.Hash
+	Value   crypto.Hash
+}
+
+// CodeRow is new code.
+type CodeRow struct {
+	Hash crypto.Hash
+	Code []byte
+}
+
+// NodeRow is one changed trie node. Owner is zero for the account trie and
+// keccak256(address) for the storage trie of an account; Path has one nibble a
+// byte; a nil Blob deletes.
+type NodeRow struct {
+	Owner crypto.Hash
+	Path  []byte
+	Blob  []byte
+}
+
+// Commit is all that one final block changes. Rows go to disk in the order
+// given; sorted ones are faster.
+type Commit struct {
+	Hash         crypto.Hash
+	Header       *types.Header
+	Receipts     types.Receipts
+	Transactions []crypto.Hash // hashes, in block order
+	Accounts     []AccountRow
+	Slots        []SlotRow
+	Codes        []CodeRow
+	Nodes        []NodeRow
+
+	// The rest is set only for a block whose own finalization is being
+	// committed, not for an ancestor that is final through it.
+	Certificate []byte
+	Floor       *Floor        // what the vote log may forget
+	Prune       []RecordRange // records at or below Floor
+}
+
+// Commit writes one final block in one atomic, synced batch and moves the head
+// to it. Its body must have been put. With a Floor, the bodies that can never be
+// final any more go too.
+// Errors: ErrOutOfOrder, ErrNotFound (no body), or a failure.
+func (s *Store) Commit(c *Commit) error {
+	height := c.Header.Number.Uint64()
+	old := s.head.Load()
+	switch {
+	case old == nil && height != 0,
+		old != nil && (height != old.Height+1 || c.Header.ParentHash != old.Hash):
+		return fmt.Errorf("%w: block %d %s on head %s", ErrOutOfOrder, height, c.Hash, old)
+	}
+	if held, err := s.has("header", blockKey(prefixHeader, height, c.Hash)); err != nil {
+		return err
+	} else if !held {
+		return fmt.Errorf("body of block %d %s: %w", height, c.Hash, ErrNotFound)
+	}
+	row := headRow{Head: Head{Height: height, Hash: c.Hash}}
+	if old != nil {
+		row.Floor, row.swept = old.Floor, old.swept
+	}
+	b := s.db.NewBatchWithSize(c.size())
+	if err := c.block(b, height); err != nil {
+		return err
+	}
+	c.state(b, height, s.noHistory)
+	if c.Floor != nil {
+		row.Floor, row.swept = *c.Floor, height
+		for _, r := range c.Prune {
+			_ = b.DeleteRange(key(prefixRecord, r.From), key(prefixRecord, r.To), nil)
+		}
+		if err := s.sweep(b, c, old); err != nil {
+			return err
+		}
+	}
+	_ = b.Set(headKey, row.encode(), nil)
+	if err := s.apply(fmt.Sprintf("block %d", height), b, true); err != nil {
+		return err
+	}
+	s.head.Store(&row)
+	return nil
+}
+
+// size guesses the length of the batch, so that it is allocated once.
+func (c *Commit) size() int {
+	n := 4096 + 24*len(c.Transactions) + 128*len(c.Accounts) + 160*len(c.Slots) + len(c.Certificate)
+	for _, r := range c.Nodes {
+		n += len(r.Blob) + 48
+	}
+	return n
+}
+
+// block writes what is found by the block's height and its transactions' hashes.
+func (c *Commit) block(b *pebble.Batch, height uint64) error {
+	_ = b.Set(heightKey(prefixCanonical, height), c.Hash[:], nil)
+	if c.Certificate != nil {
+		_ = b.Set(heightKey(prefixCertificate, height), c.Certificate, nil)
+	}
+	outcomes, err := encodeOutcomes(c.Receipts)
+	if err != nil {
+		return err
+	}
+	_ = b.Set(heightKey(prefixReceipts, height), outcomes, nil)
+	for i, h := range c.Transactions {
+		_ = b.Set(transactionKey(h, height, i), nil, nil)
+	}
+	return nil
+}
+
+// state writes the state of the head and its history.
+func (c *Commit) state(b *pebble.Batch, height uint64, noHistory bool) {
+	value := make([]byte, 0, 256)
+	for _, r := range c.Accounts {
+		value = appendAccount(value[:0], r.Account)
+		switch k := key(prefixAccount, r.Address[:]); {
+		case !r.Changed:
+		case r.Account == nil:
+			_ = b.Delete(k, nil)
+		default:
+			_ = b.Set(k, value, nil)
+		}
+		if !noHistory {
+			_ = b.Set(historyKey(r.Address, height), appendIndexes(value, r.Transactions), nil)
+		}
+	}
+	for _, r := range c.Slots {
+		v := bytes.TrimLeft(r.Value[:], "\x00")
+		k := key(prefixSlot, r.Address[:], r.Slot[:])
+		if len(v) == 0 {
+			_ = b.Delete(k, nil)
+		} else {
+			_ = b.Set(k, v, nil)
+		}
+		if !noHistory {
+			_ = b.Set(slotHistoryKey(r.Address, r.Slot, height), v, nil)
+		}
+	}
+	for _, r := range c.Codes {
+		_ = b.Set(key(prefixCode, r.Hash[:]), r.Code, nil)
+	}
+	for _, r := range c.Nodes {
+		if r.Blob == nil {
+			_ = b.Delete(nodeKey(r.Owner, r.Path), nil)
+		} else {
+			_ = b.Set(nodeKey(r.Owner, r.Path), r.Blob, nil)
+		}
+	}
+}
+
+// sweep deletes the bodies that can never be final any more: up to the new head
+// every other one, and above it those of views up to the floor. Bodies at or
+// below the height that was swept last are gone already, and PutBody adds none.
+func (s *Store) sweep(b *pebble.Batch, c *Commit, old *headRow) error {
+	from := uint64(0)
+	if old != nil {
+		from = old.swept + 1
+	}
+	height := c.Header.Number.Uint64()
+	return s.scan("headers", heightKey(prefixHeader, from), []byte{prefixHeader + 1}, func(k, v []byte) error {
+		at, hash, err := parseBlockKey(k)
+		if err != nil {
+			return err
+		}
+		if hash == c.Hash {
+			return nil
+		}
+		dead := at == height
+		if at < height {
+			final, err := s.HashByHeight(at)
+			if err != nil {
+				return err
+			}
+			dead = hash != final
+		} else if at > height {
+			dead = !aboveFloor(v, *c.Floor)
+		}
+		if dead {
+			_ = b.Delete(blockKey(prefixBody, at, hash), nil)
+			_ = b.Delete(blockKey(prefixHeader, at, hash), nil)
+			_ = b.Delete(key(prefixHeight, hash[:]), nil)
+		}
+		return nil
+	})
+}
+
+// aboveFloor says whether a block was first proposed in a view above the floor.
+// One that does not say when can never be final.
+func aboveFloor(header []byte, floor Floor) bool {
+	var h types.Header
+	if err := rlp.DecodeBytes(header, &h); err != nil {
+		return false
+	}
+	e, err := chain.DecodeExtra(&h)
+	if err != nil {
+		return false
+	}
+	return e.Epoch > floor.Epoch || e.Epoch == floor.Epoch && e.View > floor.View
+}
+
+// PutMeta keeps a small local value under a name and syncs.
+func (s *Store) PutMeta(name string, value []byte) error {
+	b := s.db.NewBatch()
+	_ = b.Set(key(prefixMeta, []byte(name)), value, nil)
+	return s.apply("local value "+name, b, true)
+}
+
+// PutLocalTx keeps an own waiting transaction over a restart, without waiting
+// for the disk.
+func (s *Store) PutLocalTx(hash crypto.Hash, raw []byte) error {
+	b := s.db.NewBatch()
+	_ = b.Set(key(prefixLocal, hash[:]), raw, nil)
+	return s.apply("an own transaction", b, false)
+}
+
+// DeleteLocalTx forgets own transactions, without waiting for the disk.
+func (s *Store) DeleteLocalTx(hashes ...crypto.Hash) error {
+	b := s.db.NewBatch()
+	for _, h := range hashes {
+		_ = b.Delete(key(prefixLocal, h[:]), nil)
+	}
+	return s.apply("own transactions", b, false)
+}
+
+// Sync makes everything written before it durable.
+func (s *Store) Sync() error {
+	b := s.db.NewBatch()
+	_ = b.LogData(nil, nil)
+	return s.apply("a sync", b, true)
+}
