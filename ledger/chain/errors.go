@@ -49,6 +49,7 @@ const (
 	ErrReplaceUnderpriced   = ErrorKind("replacement transaction underpriced")
 	ErrPoolFull             = ErrorKind("txpool is full")
 	ErrAccountLimitExceeded = ErrorKind("account limit exceeded")
+	ErrReplaced             = ErrorKind("replaced")
 )
 
 // Kinds of a block that is wrong.
