@@ -116,9 +116,10 @@ type (
 	// Built answers Effects.Build. Failed says that no block could be built.
 	// The block is executed and its body handed to the store already.
 	Built struct {
-		View   uint64
-		Block  Block
-		Failed bool
+		View    uint64
+		Block   Block
+		Closing bool // the block changes the validator set
+		Failed  bool
 	}
 	// Executed answers Effects.Execute. Closing says that the block changes the
 	// validator set.
