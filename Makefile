@@ -1,0 +1,53 @@
+# Everything that people and CI run. `make help` lists it.
+SHELL := /bin/bash
+SEEDS ?= 1000
+START ?= 1
+FUZZTIME ?= 10s
+GO ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: help build test race lint sim fuzz bench testnet check e2e clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/cairnd and bin/cairn
+	$(GO) build -trimpath -ldflags "-X cairn/node.Version=$(VERSION)" -o bin/ ./cmd/cairnd ./cmd/cairn
+
+test: ## all unit and integration tests
+	$(GO) test ./...
+
+race: ## the race detector on what is concurrent
+	$(GO) test -race ./crypto ./ledger/... ./p2p ./node/...
+
+lint: ## golangci-lint, with the import table
+	$(TOOL) golangci-lint run ./...
+	bash -n scripts/*.sh
+
+sim: ## simulate consensus: SEEDS=1000 START=1, or SEED=n TRACE=1 to replay one
+	@$(GO) run ./consensus/sim/cmd/sim -seeds $(SEEDS) -start $(START) $(if $(SEED),-seed $(SEED)) $(if $(TRACE),-trace) $(SIMFLAGS)
+
+fuzz: ## every fuzz target for FUZZTIME=10s
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+bench: build ## finality, throughput, disk and memory of a real network, as JSON
+	$(GO) run ./scripts/bench
+
+testnet: build ## a network of four on this machine, and a first transfer
+	scripts/demo.sh
+
+e2e: build ## kill, restart and full-power-loss rounds on real processes: ROUNDS=2
+	$(GO) test -count=1 -tags e2e -timeout 20m ./scripts/e2e -rounds $(or $(ROUNDS),2) -v
+
+check: lint ## exactly what CI runs
+	$(MAKE) test
+	CGO_ENABLED=0 $(GO) build ./...
+	$(MAKE) race
+	$(MAKE) sim SEEDS=$(or $(CHECK_SEEDS),2000)
+	$(MAKE) e2e
+
+clean: ## remove what build made
+	rm -rf bin

@@ -1,0 +1,219 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/consensus"
+	"cairn/crypto"
+	"cairn/genesis"
+	"cairn/ledger"
+	"cairn/ledger/pool"
+	"cairn/ledger/store"
+	"cairn/p2p"
+)
+
+// Limits of the driver.
+const (
+	inboxLength = 1024            // events waiting for the owner goroutine; senders block beyond
+	behindLimit = 16              // heights behind a verified finalization at which a node syncs ranges
+	maxBodies   = 256             // bodies of blocks not yet final kept decoded
+	pollEvery   = time.Second     // how often a random peer is asked for its head
+	fetchTries  = 3               // peers asked for one block or certificate range
+	fetchWait   = 5 * time.Second // for one answer
+)
+
+// driver owns the consensus core and the ledger. One goroutine (run) feeds
+// events to the core and carries out its effects; everyone else sends it values
+// through inbox.
+type driver struct {
+	log    *slog.Logger
+	core   *consensus.Core
+	net    consensus.Network
+	epoch  uint32
+	set    *genesis.ValidatorSet
+	addrs  []crypto.Address // of the set, in order
+	peers  []peer.ID        // of the set, in order
+	member map[peer.ID]int
+	self   int // own index in the set, -1 = full node
+	key    *crypto.PrivateKey
+	signer types.Signer
+
+	ledger *ledger.Ledger
+	store  *store.Store
+	pool   *pool.Pool
+	host   *p2p.Host
+	verify *verifier
+	sync   *syncer
+	meters *meters
+	locals locals
+
+	ctx     context.Context // of Run: ends what the driver started
+	started chan struct{}   // closed when host is set: handlers wait for it
+	inbox   chan any        // consensus.Event, *fetchedBlock, *syncedRange or func()
+	work    chan struct{}   // length 1: the pool has changed
+
+	// Owned by run.
+	origin   time.Time // of the monotonic clock
+	wakeAt   int64     // mono milliseconds, 0 = none
+	hadWork  bool
+	bodies   map[crypto.Hash]*types.Block
+	fetching map[crypto.Hash]bool
+	logged   time.Time // of the last Info about a final block
+
+	state atomic.Pointer[driverState]
+}
+
+// driverState is what other goroutines may know of the core.
+type driverState struct {
+	consensus.Status
+	tip uint64 // height of the last final block
+}
+
+// fetchedBlock answers a request for one block; nil = nobody had it.
+type fetchedBlock struct {
+	hash  crypto.Hash
+	block *types.Block
+	from  peer.ID
+}
+
+// syncedRange is a run of final blocks whose certificates were verified.
+type syncedRange struct {
+	blocks []certifiedBlock
+	done   chan<- error
+}
+
+type certifiedBlock struct {
+	block        *types.Block
+	finalization *consensus.Certificate // nil = proven by a later one of the same range
+}
+
+func (d *driver) mono() int64 { return time.Since(d.origin).Milliseconds() + 1 }
+func (d *driver) wall() int64 { return time.Now().UnixMilli() }
+
+// deliver hands a value to the owner goroutine; it blocks while the inbox is
+// full, which holds back the stream that the value came from.
+func (d *driver) deliver(ctx context.Context, v any) bool {
+	select {
+	case d.inbox <- v:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// poolChanged tells the owner goroutine to look at the pool.
+func (d *driver) poolChanged() {
+	select {
+	case d.work <- struct{}{}:
+	default:
+	}
+}
+
+// start makes the core from the vote log and carries out its first effects.
+func (d *driver) start(cfg consensus.Config, records []consensus.Record) error {
+	core, effects, err := consensus.New(cfg, records, d.mono(), d.wall())
+	if err != nil {
+		return fmt.Errorf("start consensus: %w", err)
+	}
+	d.core = core
+	return d.carryOut(effects)
+}
+
+// run feeds the core until ctx ends or a failure (disk, broken invariant) makes
+// it unsafe to go on.
+func (d *driver) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	d.lookAtPool()
+	for {
+		d.setTimer(timer)
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case v := <-d.inbox:
+			err = d.handle(v)
+		case <-d.work:
+			err = d.lookAtPool()
+		case <-timer.C:
+			err = d.step(consensus.Tick{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (d *driver) setTimer(timer *time.Timer) {
+	wait := time.Hour
+	if d.wakeAt > 0 {
+		wait = time.Until(d.origin.Add(time.Duration(d.wakeAt-1) * time.Millisecond))
+	}
+	timer.Reset(max(wait, 0))
+}
+
+func (d *driver) handle(v any) error {
+	switch v := v.(type) {
+	case consensus.Event:
+		return d.step(v)
+	case *proposalArrived:
+		d.keepBody(v.block)
+		return d.step(v.event)
+	case *fetchedBlock:
+		return d.handleFetched(v)
+	case *syncedRange:
+		err := d.applyRange(v.blocks)
+		v.done <- err
+		return failureOnly(err)
+	case func():
+		v()
+		return nil
+	default:
+		panic(fmt.Sprintf("driver: unknown value %T in the inbox", v))
+	}
+}
+
+// lookAtPool tells the core when work appears or ends.
+func (d *driver) lookAtPool() error {
+	has := d.pool.HasWork()
+	if has == d.hadWork {
+		return nil
+	}
+	d.hadWork = has
+	return d.step(consensus.WorkPending{Pending: has})
+}
+
+// keepBody remembers a block that is not final yet. Beyond the limit the oldest
+// heights go: they are either final already or can be fetched again.
+func (d *driver) keepBody(b *types.Block) {
+	if b == nil {
+		return
+	}
+	d.bodies[b.Hash()] = b
+	if len(d.bodies) <= maxBodies {
+		return
+	}
+	lowest := b
+	for _, other := range d.bodies {
+		if other.NumberU64() < lowest.NumberU64() {
+			lowest = other
+		}
+	}
+	delete(d.bodies, lowest.Hash())
+}
+
+// dropBodies forgets the bodies at or below a final height.
+func (d *driver) dropBodies(height uint64) {
+	for hash, b := range d.bodies {
+		if b.NumberU64() <= height {
+			delete(d.bodies, hash)
+		}
+	}
+}

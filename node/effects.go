@@ -1,0 +1,241 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"cairn/consensus"
+	"cairn/crypto"
+	"cairn/ledger"
+	"cairn/ledger/chain"
+	"cairn/ledger/store"
+)
+
+// This file is the one place where consensus meets the ledger: it turns effects
+// of the core into calls of the ledger, and their outcome into events.
+
+// step feeds one event to the core and carries out what it asks, and what that
+// leads to, before it returns.
+func (d *driver) step(ev consensus.Event) error {
+	return d.carryOut(d.core.Step(d.mono(), d.wall(), ev))
+}
+
+// carryOut does the work of one Effects in its order, and steps the core with
+// every answer that is there at once.
+func (d *driver) carryOut(effects consensus.Effects) error {
+	queue := []consensus.Effects{effects}
+	for len(queue) > 0 {
+		answers, err := d.apply(&queue[0])
+		if err != nil {
+			return err
+		}
+		queue = queue[1:]
+		for _, ev := range answers {
+			queue = append(queue, d.core.Step(d.mono(), d.wall(), ev))
+		}
+	}
+	status := d.core.Status()
+	d.state.Store(&driverState{Status: status, tip: d.ledger.HeadInfo().Height})
+	d.meters.view.Set(float64(status.View))
+	return nil
+}
+
+// apply carries out one Effects: persist, send, then the rest. An error is a
+// failure of this node: it must stop rather than sign on top of it.
+func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
+	if err := d.persist(e.Persist); err != nil {
+		return nil, err
+	}
+	d.send(e)
+	d.wakeAt = e.WakeAt
+	var answers []consensus.Event
+	if len(e.Persist) > 0 {
+		answers = append(answers, consensus.Persisted{})
+	}
+	if e.Build != nil {
+		built, err := d.build(e.Build)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, built)
+	}
+	for _, hash := range e.Execute {
+		more, err := d.execute(hash)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, more...)
+	}
+	for i := range e.Commit {
+		if err := d.commit(&e.Commit[i]); err != nil {
+			return nil, err
+		}
+	}
+	d.fetch(e)
+	d.announce(e.Announce)
+	for _, ev := range e.Evidence {
+		d.meters.equivocations.Inc()
+		d.log.Warn("a validator contradicted itself: keep this line as evidence and ask its operator",
+			"validator", d.set.At(int(ev.A.Signer)).Name, "view", ev.A.View,
+			"a", fmt.Sprintf("%x", consensus.EncodeVote(&ev.A)), "b", fmt.Sprintf("%x", consensus.EncodeVote(&ev.B)))
+	}
+	if e.Halt != "" {
+		d.log.Error("consensus halted: this node signs nothing more; compare its blocks with the other validators'", "reason", e.Halt)
+	}
+	return answers, nil
+}
+
+// persist writes the records and syncs once. Bodies put before become durable
+// with them, because the store's log is written in order.
+func (d *driver) persist(records []consensus.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	out := make([]store.Record, len(records))
+	for i, r := range records {
+		out[i] = voteRecord(r)
+	}
+	if err := d.store.PutRecords(out); err != nil {
+		return fmt.Errorf("write vote records: %w", err)
+	}
+	return nil
+}
+
+// build makes, executes and keeps the block of a view that we lead.
+func (d *driver) build(req *consensus.BuildRequest) (consensus.Event, error) {
+	failed := consensus.Built{View: req.View, Failed: true}
+	state, err := d.ledger.State(req.Parent)
+	if err != nil {
+		d.log.Warn("cannot build: the parent's state is not here", "view", req.View, "parent", req.Parent, "err", err)
+		return failed, nil
+	}
+	block, err := d.ledger.Build(req.Parent, chain.BuildParams{
+		Epoch: req.Epoch, View: req.View, TimestampMillis: uint64(req.MinTimestamp), Proposer: d.key.Address(),
+	}, d.pool.Candidates(state, d.ledger.Included(req.Parent)))
+	if err != nil {
+		return nil, fmt.Errorf("build the block of view %d: %w", req.View, err)
+	}
+	if err := d.store.PutBody(block.Hash(), chain.EncodeBlock(block)); err != nil {
+		return nil, fmt.Errorf("keep the block of view %d: %w", req.View, err)
+	}
+	d.keepBody(block)
+	d.meters.proposed.Inc()
+	return consensus.Built{View: req.View, Block: blockFacts(block)}, nil
+}
+
+// execute runs a block on its parent's state and, if it is good, makes its body
+// durable with the next synced write.
+func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
+	missing := []consensus.Event{consensus.Executed{Block: hash, Status: consensus.ExecutionMissing}}
+	block, err := d.body(hash)
+	if err != nil {
+		return nil, err
+	}
+	if block == nil {
+		return missing, nil
+	}
+	start := time.Now()
+	err = d.ledger.Execute(block)
+	var invalid *chain.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		d.log.Warn("a proposed block breaks a rule; it gets no vote of ours", "height", block.NumberU64(), "hash", hash, "err", err)
+		return []consensus.Event{consensus.Executed{Block: hash, Status: consensus.ExecutionInvalid, Reason: err.Error()}}, nil
+	case errors.Is(err, ledger.ErrMissingParent):
+		return missing, nil
+	case err != nil:
+		return nil, fmt.Errorf("execute block %d %s: %w", block.NumberU64(), hash, err)
+	}
+	d.meters.execution.Observe(time.Since(start).Seconds())
+	if err := d.store.PutBody(hash, chain.EncodeBlock(block)); err != nil {
+		return nil, fmt.Errorf("keep block %d: %w", block.NumberU64(), err)
+	}
+	return []consensus.Event{
+		consensus.Executed{Block: hash, Status: consensus.ExecutionOK, Closing: d.ledger.Closing(hash)},
+		consensus.BlockDurable{Block: blockFacts(block)},
+	}, nil
+}
+
+// body finds a block that is not final yet, in memory or in the store; nil =
+// not here.
+func (d *driver) body(hash crypto.Hash) (*types.Block, error) {
+	if b := d.bodies[hash]; b != nil {
+		return b, nil
+	}
+	raw, err := d.ledger.BodyBytes(hash)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read block %s: %w", hash, err)
+	}
+	b, err := chain.DecodeBlock(raw, &d.ledger.Config().Rules)
+	if err != nil {
+		return nil, fmt.Errorf("block %s in the store: %w", hash, err)
+	}
+	b = withKnownSenders(d.pool, d.signer, b)
+	d.keepBody(b)
+	return b, nil
+}
+
+// commit makes a block and its ancestors final.
+func (d *driver) commit(c *consensus.Certificate) error {
+	if d.ledger.HeadInfo().Hash == c.Block {
+		return nil
+	}
+	return d.finalize(c.Block, c)
+}
+
+// finalize commits hash and its unfinalized ancestors with the finalization of
+// hash, and tells the pool.
+func (d *driver) finalize(hash crypto.Hash, c *consensus.Certificate) error {
+	start := time.Now()
+	floor := ledger.Floor{Epoch: c.Epoch, View: c.View}
+	finals, err := d.ledger.Finalize(hash, consensus.EncodeCertificate(c), floor, []store.RecordRange{prunable(floor)})
+	if err != nil {
+		return fmt.Errorf("commit block %s: %w", hash, err)
+	}
+	d.meters.commit.Observe(time.Since(start).Seconds())
+	for _, f := range finals {
+		if err := d.finalized(f); err != nil {
+			return err
+		}
+	}
+	d.publishFinalization(c)
+	return d.lookAtPool()
+}
+
+// finalized does what follows each final block.
+func (d *driver) finalized(f *ledger.Final) error {
+	head := f.Block.Header()
+	d.pool.Reset(head, chain.NextBaseFee(d.ledger.Config(), head), d.ledger, f.Block.Transactions())
+	for _, tx := range f.Block.Transactions() {
+		if err := d.forgetLocal(tx.Hash()); err != nil {
+			return err
+		}
+	}
+	d.dropBodies(head.Number.Uint64())
+	d.meters.height.Set(float64(head.Number.Uint64()))
+	d.meters.transactions.Add(float64(len(f.Block.Transactions())))
+	if now := time.Now(); now.Sub(d.logged) >= time.Second {
+		d.logged = now
+		d.log.Info("final block", "height", head.Number.Uint64(), "hash", f.Block.Hash(), "view", d.core.Status().View, "transactions", len(f.Block.Transactions()))
+	}
+	return nil
+}
+
+// blockFacts is what consensus knows of a block; the header was checked to be
+// decodable when the block was.
+func blockFacts(b *types.Block) consensus.Block {
+	extra, err := chain.DecodeExtra(b.Header())
+	if err != nil {
+		panic(fmt.Sprintf("block %s was accepted with extra data that does not decode: %v", b.Hash(), err))
+	}
+	return consensus.Block{
+		Hash: b.Hash(), Parent: b.ParentHash(), Height: b.NumberU64(),
+		Epoch: extra.Epoch, View: extra.View, Proposer: b.Coinbase(), Timestamp: int64(extra.TimestampMillis),
+	}
+}

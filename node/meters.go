@@ -1,0 +1,37 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// meters are the node's own metrics; docs/operating.md lists them.
+type meters struct {
+	registry      *prometheus.Registry
+	height        prometheus.Gauge
+	view          prometheus.Gauge
+	transactions  prometheus.Counter
+	proposed      prometheus.Counter
+	equivocations prometheus.Counter
+	execution     prometheus.Histogram
+	commit        prometheus.Histogram
+	refused       *prometheus.CounterVec
+}
+
+func newMeters() *meters {
+	seconds := prometheus.ExponentialBuckets(0.0005, 2, 14)
+	m := &meters{
+		registry:      prometheus.NewRegistry(),
+		height:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "cairn_height", Help: "Height of the last final block."}),
+		view:          prometheus.NewGauge(prometheus.GaugeOpts{Name: "cairn_view", Help: "Current consensus view."}),
+		transactions:  prometheus.NewCounter(prometheus.CounterOpts{Name: "cairn_final_transactions_total", Help: "Transactions in final blocks since the start of the process."}),
+		proposed:      prometheus.NewCounter(prometheus.CounterOpts{Name: "cairn_proposed_blocks_total", Help: "Blocks built by this node as leader."}),
+		equivocations: prometheus.NewCounter(prometheus.CounterOpts{Name: "cairn_equivocations_total", Help: "Proven contradictions of validators."}),
+		execution:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "cairn_execution_seconds", Help: "Time to execute a proposed block.", Buckets: seconds}),
+		commit:        prometheus.NewHistogram(prometheus.HistogramOpts{Name: "cairn_commit_seconds", Help: "Time to commit a final block.", Buckets: seconds}),
+		refused:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_refused_total", Help: "Messages from peers that were refused, by what they were."}, []string{"what"}),
+	}
+	m.registry.MustRegister(m.height, m.view, m.transactions, m.proposed, m.equivocations, m.execution, m.commit, m.refused,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}

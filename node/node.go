@@ -1,0 +1,309 @@
+// Package node wires the parts of a full node together: the consensus core, the
+// ledger, the pool, the network and JSON-RPC.
+//
+// One goroutine, driver.run, owns the core and the ledger. Streams, gossip, sync
+// and JSON-RPC send it values; nothing else changes what it owns. effects.go is
+// the one file in which consensus meets the ledger.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/gofrs/flock"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
+
+	"cairn/consensus"
+	"cairn/crypto"
+	"cairn/genesis"
+	"cairn/ledger"
+	"cairn/ledger/chain"
+	"cairn/ledger/pool"
+	"cairn/ledger/store"
+	"cairn/p2p"
+)
+
+// Version names the software in handshakes, web3_clientVersion and --version.
+var Version = "0.1.0-dev"
+
+// ErrorKind names why a node cannot start or go on.
+type ErrorKind string
+
+func (k ErrorKind) Error() string { return string(k) }
+
+// The kinds of failure at start.
+const (
+	ErrLocked         = ErrorKind("another cairnd is running in this directory")
+	ErrNoGenesis      = ErrorKind("the directory has no genesis file: run cairnd init --genesis FILE")
+	ErrDevelopmentKey = ErrorKind("a development key, which everybody knows, is used on an address that is not loopback")
+)
+
+// Node is a running full node.
+type Node struct {
+	cfg     Config
+	log     *slog.Logger
+	lock    *flock.Flock
+	spec    *genesis.Spec
+	store   *store.Store
+	driver  *driver
+	host    *p2p.Host
+	core    consensus.Config
+	peerIDs struct{ own peer.ID }
+	servers servers
+}
+
+// Open takes the lock of the home directory, opens the ledger and prepares the
+// parts. Nothing listens before Run.
+func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	n := &Node{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			n.release()
+		}
+	}()
+	if err := n.takeLock(); err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(filepath.Join(cfg.Home, GenesisFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", cfg.Home, ErrNoGenesis)
+	} else if err != nil {
+		return nil, fmt.Errorf("read the genesis file: %w", err)
+	}
+	if n.spec, err = genesis.Parse(raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(cfg.Home, GenesisFile), err)
+	}
+	key, err := loadValidatorKey(filepath.Join(cfg.Home, ValidatorKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseDevelopmentKeys(cfg, n.spec, key); err != nil {
+		return nil, err
+	}
+	n.store, err = store.Open(filepath.Join(cfg.Home, DataDir), store.Options{CacheBytes: int64(cfg.Store.CacheMiB) << 20})
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	live, err := ledger.Open(n.store, n.spec)
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	return n, n.prepare(live, key)
+}
+
+func (n *Node) takeLock() error {
+	if err := os.MkdirAll(n.cfg.Home, 0o700); err != nil {
+		return fmt.Errorf("make the home directory: %w", err)
+	}
+	n.lock = flock.New(filepath.Join(n.cfg.Home, "lock"))
+	ok, err := n.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", n.cfg.Home, err)
+	}
+	if !ok {
+		n.lock = nil
+		return fmt.Errorf("%s: %w", n.cfg.Home, ErrLocked)
+	}
+	return nil
+}
+
+// loadValidatorKey reads the signing key; a directory without one is a full
+// node.
+func loadValidatorKey(path string) (*crypto.PrivateKey, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the validator key: %w", err)
+	}
+	key, err := crypto.ParsePrivateKey(string(trimSpace(raw)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
+}
+
+// prepare makes the driver around an open ledger.
+func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey) error {
+	set := n.spec.ValidatorSet()
+	cfg := live.Config()
+	d := &driver{
+		log: n.log, net: consensus.Network{ChainID: n.spec.ChainID, Genesis: live.Genesis().Hash()},
+		set: set, addrs: set.Addresses(), member: make(map[peer.ID]int), self: -1,
+		signer: cfg.Signer(), ledger: live, store: n.store, pool: pool.New(pool.DefaultConfig(), cfg),
+		meters: newMeters(), started: make(chan struct{}),
+		inbox: make(chan any, inboxLength), work: make(chan struct{}, 1), origin: time.Now(),
+		bodies: make(map[crypto.Hash]*types.Block), fetching: make(map[crypto.Hash]bool),
+	}
+	d.locals.hashes = make(map[crypto.Hash]struct{})
+	d.verify = newVerifier(d.net, d.epoch, d.addrs)
+	d.sync = newSyncer(d)
+	for i := range set.Len() {
+		id, err := peer.Decode(set.At(i).PeerID)
+		if err != nil {
+			return fmt.Errorf("genesis: validators[%d].peerId: %w", i, err)
+		}
+		d.peers = append(d.peers, id)
+		d.member[id] = i
+	}
+	if key != nil {
+		if i, ok := set.Index(key.Address()); ok {
+			d.self, d.key = i, key
+		} else {
+			n.log.Warn("the validator key of this directory is not in the validator set: running as a full node", "address", key.Address())
+		}
+	}
+	n.driver = d
+	root, err := n.root(live)
+	if err != nil {
+		return err
+	}
+	rules := n.spec.Rules
+	n.core = consensus.Config{
+		Network: d.net, Epoch: d.epoch, Members: d.addrs, Self: d.self,
+		Delta: int64(rules.Delta), DeltaMax: int64(rules.DeltaMax),
+		MinInterval: int64(rules.MinBlockInterval), Heartbeat: int64(rules.Heartbeat), Root: root,
+	}
+	if d.key != nil {
+		n.core.Sign = d.key.Sign
+	}
+	return nil
+}
+
+// root is the last committed block, from which consensus goes on.
+func (n *Node) root(live *ledger.Ledger) (consensus.Root, error) {
+	head := live.HeadInfo()
+	header := live.Head()
+	extra, err := chain.DecodeExtra(header)
+	if err != nil {
+		return consensus.Root{}, fmt.Errorf("the head's header: %w", err)
+	}
+	root := consensus.Root{View: head.View, Block: consensus.Block{
+		Hash: head.Hash, Parent: header.ParentHash, Height: head.Height,
+		Epoch: extra.Epoch, View: extra.View, Proposer: header.Coinbase, Timestamp: int64(extra.TimestampMillis),
+	}}
+	if head.Height == 0 {
+		return root, nil
+	}
+	raw, err := live.Certificate(head.Height)
+	if err != nil {
+		return root, fmt.Errorf("the head's finalization: %w", err)
+	}
+	if root.Finalization, err = consensus.DecodeCertificate(raw); err != nil {
+		return root, fmt.Errorf("the head's finalization: %w", err)
+	}
+	return root, nil
+}
+
+// Run starts the network, consensus and the servers, and returns when ctx ends
+// (nil) or when the node must not go on.
+func (n *Node) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	d := n.driver
+	d.ctx = ctx
+	if err := n.startPool(); err != nil {
+		return err
+	}
+	if err := n.startHost(ctx); err != nil {
+		return err
+	}
+	records, err := loadVoteLog(n.store)
+	if err != nil {
+		return err
+	}
+	n.log.Info("node", "version", Version, "chain", n.spec.ChainID, "genesis", d.net.Genesis, "height", d.ledger.HeadInfo().Height, "role", d.role(), "peer", n.host.ID())
+	if err := d.start(n.core, records); err != nil {
+		return err
+	}
+	close(d.started)
+	if err := n.startServers(g); err != nil {
+		return err
+	}
+	g.Go(func() error { return d.run(ctx) })
+	g.Go(func() error { d.sync.run(ctx); return nil })
+	g.Go(func() error { <-ctx.Done(); n.stopServers(); return nil })
+	return g.Wait()
+}
+
+// startPool fills the pool with what was known at the last stop.
+func (n *Node) startPool() error {
+	d := n.driver
+	head := d.ledger.Head()
+	d.pool.Reset(head, chain.NextBaseFee(&n.spec.Rules, head), d.ledger, nil)
+	if err := d.restoreLocals(); err != nil {
+		return fmt.Errorf("restore own transactions: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) startHost(ctx context.Context) error {
+	key, err := p2p.LoadOrCreateKey(filepath.Join(n.cfg.Home, PeerKeyFile))
+	if err != nil {
+		return err
+	}
+	var allow []peer.ID
+	for i, text := range n.cfg.P2P.Allow {
+		id, err := peer.Decode(text)
+		if err != nil {
+			return fmt.Errorf("p2p.allow[%d]: %w", i, err)
+		}
+		allow = append(allow, id)
+	}
+	d := n.driver
+	limit := maxConsensusBytes(&n.spec.Rules)
+	n.host, err = p2p.New(ctx, p2p.Config{
+		Listen: n.cfg.P2P.Listen, Announce: n.cfg.P2P.Announce, Key: key, Genesis: d.net.Genesis,
+		Bootnodes: n.cfg.P2P.Bootnodes, MDNS: n.cfg.P2P.MDNS, DHT: n.cfg.P2P.DHT, AllowList: allow,
+		PeerStore: filepath.Join(n.cfg.Home, "peers.json"), MaxPeers: n.cfg.P2P.MaxPeers,
+		MaxConsensusBytes: limit, MaxResponseBytes: maxAnswerBytes(limit),
+		UserAgent: "cairnd/" + Version, Log: n.log, Registerer: d.meters.registry,
+	}, d.handlers(ctx))
+	if err != nil {
+		return fmt.Errorf("start the network: %w", err)
+	}
+	d.host = n.host
+	n.host.SetValidators(d.peers)
+	if d.self >= 0 && d.peers[d.self] != n.host.ID() {
+		return fmt.Errorf("the genesis file names peer %s for validator %s, but %s holds the key of %s",
+			d.peers[d.self], d.set.At(d.self).Name, PeerKeyFile, n.host.ID())
+	}
+	return nil
+}
+
+// Addrs are the full multiaddrs at which others reach this node, after Run has
+// started the network.
+func (n *Node) Addrs() []string { return n.host.Addrs() }
+
+// Close stops what Run left, and frees the directory. It is safe after a failed
+// Open or Run.
+func (n *Node) Close() error {
+	var errs []error
+	if n.host != nil {
+		errs = append(errs, n.host.Close())
+	}
+	return errors.Join(append(errs, n.release())...)
+}
+
+func (n *Node) release() error {
+	var errs []error
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+		n.store = nil
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Unlock())
+		n.lock = nil
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,122 @@
+package rpc
+
+import (
+	"math/big"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/common/math"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rpc"
+
+	"cairn/ledger/chain"
+)
+
+// suggestedTip is what a transaction offers the proposer above the base fee. The
+// gas target lies above what a block executes, so there is rarely a queue to
+// bid in: any tip will do, and a small one keeps eviction orders sane.
+const suggestedTip = 1
+
+// GasPrice answers what a legacy transaction should pay: room for the base fee
+// to rise, and the tip; 0 on a free network.
+func (a *ethAPI) GasPrice() *hexutil.Big {
+	if a.b.Ledger.Config().Rules.Fees.Free {
+		return new(hexutil.Big)
+	}
+	next := chain.NextBaseFee(&a.b.Ledger.Config().Rules, a.b.Ledger.Head()).ToBig()
+	return (*hexutil.Big)(next.Add(next, big.NewInt(suggestedTip)))
+}
+
+// MaxPriorityFeePerGas answers the tip that a transaction should offer.
+func (a *ethAPI) MaxPriorityFeePerGas() *hexutil.Big {
+	if a.b.Ledger.Config().Rules.Fees.Free {
+		return new(hexutil.Big)
+	}
+	return (*hexutil.Big)(big.NewInt(suggestedTip))
+}
+
+type feeHistory struct {
+	OldestBlock      *hexutil.Big     `json:"oldestBlock"`
+	Reward           [][]*hexutil.Big `json:"reward,omitempty"`
+	BaseFeePerGas    []*hexutil.Big   `json:"baseFeePerGas"`
+	GasUsedRatio     []float64        `json:"gasUsedRatio"`
+	BaseFeePerBlob   []*hexutil.Big   `json:"baseFeePerBlobGas,omitempty"`
+	BlobGasUsedRatio []float64        `json:"blobGasUsedRatio,omitempty"`
+}
+
+// FeeHistory answers the base fees of a run of blocks and of the one after it,
+// how full they were, and the tips at the asked percentiles of gas.
+func (a *ethAPI) FeeHistory(blocks math.HexOrDecimal64, last rpc.BlockNumber, percentiles []float64) (*feeHistory, error) {
+	if len(percentiles) > maxPercentiles {
+		return nil, invalidParams("%d percentiles, at most %d", len(percentiles), maxPercentiles)
+	}
+	for i, p := range percentiles {
+		if p < 0 || p > 100 || i > 0 && p < percentiles[i-1] {
+			return nil, invalidParams("invalid reward percentile: %v", p)
+		}
+	}
+	to := a.height(last)
+	if to > a.b.Ledger.HeadInfo().Height {
+		return nil, errHeaderNotFound
+	}
+	n := min(uint64(blocks), maxFeeHistory, to+1)
+	out := &feeHistory{OldestBlock: (*hexutil.Big)(new(big.Int)), BaseFeePerGas: []*hexutil.Big{}, GasUsedRatio: []float64{}}
+	if n == 0 {
+		return out, nil
+	}
+	from := to + 1 - n
+	out.OldestBlock = (*hexutil.Big)(new(big.Int).SetUint64(from))
+	rules := &a.b.Ledger.Config().Rules
+	for height := from; height <= to; height++ {
+		h, err := a.b.Ledger.HeaderByHeight(height)
+		if err != nil {
+			return nil, err
+		}
+		out.BaseFeePerGas = append(out.BaseFeePerGas, (*hexutil.Big)(h.BaseFee))
+		out.GasUsedRatio = append(out.GasUsedRatio, float64(h.GasUsed)/float64(h.GasLimit))
+		if len(percentiles) > 0 {
+			tips, err := a.tips(h, percentiles)
+			if err != nil {
+				return nil, err
+			}
+			out.Reward = append(out.Reward, tips)
+		}
+		if height == to {
+			out.BaseFeePerGas = append(out.BaseFeePerGas, (*hexutil.Big)(chain.NextBaseFee(rules, h).ToBig()))
+		}
+	}
+	return out, nil
+}
+
+// tips are the effective tips of a block at percentiles of its gas.
+func (a *ethAPI) tips(h *types.Header, percentiles []float64) ([]*hexutil.Big, error) {
+	out := make([]*hexutil.Big, len(percentiles))
+	for i := range out {
+		out[i] = new(hexutil.Big)
+	}
+	if h.GasUsed == 0 || a.b.Ledger.Config().Rules.Fees.Free {
+		return out, nil
+	}
+	b, err := a.b.Ledger.BlockByHeight(h.Number.Uint64())
+	if err != nil {
+		return nil, err
+	}
+	type paid struct {
+		tip *big.Int
+		gas uint64
+	}
+	all := make([]paid, len(b.Transactions()))
+	for i, tx := range b.Transactions() {
+		all[i] = paid{tip: tx.EffectiveGasTipValue(h.BaseFee), gas: chain.IntrinsicGas(tx)}
+	}
+	slices.SortStableFunc(all, func(x, y paid) int { return x.tip.Cmp(y.tip) })
+	sum, at := all[0].gas, 0
+	for i, p := range percentiles {
+		for float64(sum) < p/100*float64(h.GasUsed) && at < len(all)-1 {
+			at++
+			sum += all[at].gas
+		}
+		out[i] = (*hexutil.Big)(all[at].tip)
+	}
+	return out, nil
+}

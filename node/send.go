@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/consensus"
+	"cairn/crypto"
+	"cairn/ledger/chain"
+)
+
+// announceLimit bounds the pending transactions that are sent again at once.
+const announceLimit = 512
+
+// send hands messages to the network. It runs after their records are durable.
+func (d *driver) send(e *consensus.Effects) {
+	for i := range e.Broadcast {
+		raw := d.envelope(&e.Broadcast[i])
+		if raw == nil {
+			continue
+		}
+		for j, p := range d.peers {
+			if j != d.self {
+				d.host.SendConsensus(p, raw)
+			}
+		}
+	}
+	for _, to := range e.SendTo {
+		if to.To < 0 || to.To >= len(d.peers) || to.To == d.self {
+			continue
+		}
+		for i := range to.Messages {
+			if raw := d.envelope(&to.Messages[i]); raw != nil {
+				d.host.SendConsensus(d.peers[to.To], raw)
+			}
+		}
+	}
+}
+
+// envelope encodes a message, with the body if it is a proposal; nil when the
+// body is gone, which is so only for blocks that became final meanwhile.
+func (d *driver) envelope(m *consensus.Message) []byte {
+	env := consensus.Envelope{Vote: m.Vote, Certificate: m.Certificate}
+	if p := m.Proposal; p != nil {
+		block, err := d.body(p.Block.Hash)
+		if err != nil || block == nil {
+			return nil
+		}
+		env.Proposal = &consensus.ProposalEnvelope{
+			Vote: p.Vote, Parent: p.Parent, Nullifications: p.Nullifications, Body: chain.EncodeBlock(block),
+		}
+	}
+	return consensus.EncodeEnvelope(&env)
+}
+
+// publishFinalization tells full nodes. The leader of the finalized view and
+// that of the next one do it, so that one dead member costs nothing and the
+// others' copies, equal but for the signers, do not flood the topic.
+func (d *driver) publishFinalization(c *consensus.Certificate) {
+	n := len(d.addrs)
+	if d.self == consensus.Leader(c.Epoch, c.View, n) || d.self == consensus.Leader(c.Epoch, c.View+1, n) {
+		d.host.PublishFinalization(consensus.EncodeCertificate(c))
+	}
+}
+
+// announce sends pending transactions again: gossip drops identical bytes for
+// minutes, and the leader may never have had them.
+func (d *driver) announce(to consensus.Announce) {
+	if to == consensus.AnnounceNone {
+		return
+	}
+	raws := d.pendingRaws(announceLimit)
+	if len(raws) == 0 {
+		return
+	}
+	leader := d.core.Status().Leader
+	for i, p := range d.peers {
+		if i != d.self && (to == consensus.AnnounceAll || i == leader) {
+			d.host.SendTransactions(p, raws)
+		}
+	}
+}
+
+func (d *driver) pendingRaws(limit int) [][]byte {
+	state, err := d.ledger.State(d.ledger.HeadInfo().Hash)
+	if err != nil {
+		return nil
+	}
+	c := d.pool.Candidates(state, func(crypto.Hash) bool { return false })
+	var raws [][]byte
+	for len(raws) < limit {
+		tx := c.Next()
+		if tx == nil {
+			break
+		}
+		raws = append(raws, chain.EncodeTransaction(tx))
+		c.Accept()
+	}
+	return raws
+}
+
+// fetch starts the requests that the core asked for. Answers come back through
+// the inbox.
+func (d *driver) fetch(e *consensus.Effects) {
+	for _, r := range e.FetchCertificates {
+		go d.fetchCertificates(r)
+	}
+	for _, hash := range e.FetchBlocks {
+		if block, err := d.body(hash); err == nil && block != nil {
+			d.deliverLater(&fetchedBlock{hash: hash, block: block})
+			continue
+		}
+		if !d.fetching[hash] {
+			d.fetching[hash] = true
+			go d.fetchBlock(hash)
+		}
+	}
+}
+
+// deliverLater puts a value into the inbox from the owner goroutine itself,
+// which must never wait for its own inbox.
+func (d *driver) deliverLater(v any) {
+	select {
+	case d.inbox <- v:
+	default:
+		go d.deliver(d.ctx, v)
+	}
+}
+
+// askable are the peers to ask, validators first, each part in random order.
+func (d *driver) askable() []peer.ID {
+	var members, others []peer.ID
+	for _, p := range d.host.Peers() {
+		if d.indexOf(p.ID) >= 0 {
+			members = append(members, p.ID)
+		} else {
+			others = append(others, p.ID)
+		}
+	}
+	rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	return append(members, others...)
+}
+
+func (d *driver) fetchBlock(hash crypto.Hash) {
+	answer := &fetchedBlock{hash: hash}
+	for _, p := range d.sync.heardFirst(d.askable()) {
+		block, err := d.requestBlock(p, hash)
+		if err != nil {
+			d.refuse(p, "block answer", err)
+		}
+		if block != nil {
+			answer.block, answer.from = block, p
+			break
+		}
+	}
+	d.deliver(d.ctx, answer)
+}
+
+// requestBlock asks one peer. A nil block without an error means that the peer
+// does not have it or did not answer.
+func (d *driver) requestBlock(p peer.ID, hash crypto.Hash) (*types.Block, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, fetchWait)
+	defer cancel()
+	raw, err := d.host.Request(ctx, p, requestBlock, hash[:])
+	if err != nil || len(raw) == 0 {
+		return nil, nil
+	}
+	block, err := chain.DecodeBlock(raw, &d.ledger.Config().Rules)
+	if err != nil {
+		return nil, err
+	}
+	if block.Hash() != hash {
+		return nil, errUnasked
+	}
+	return withKnownSenders(d.pool, d.signer, block), nil
+}
+
+func (d *driver) fetchCertificates(r consensus.ViewRange) {
+	to := min(r.To, r.From+maxCertificateViews-1)
+	peers := d.askable()
+	for _, p := range peers[:min(len(peers), fetchTries)] {
+		ctx, cancel := context.WithTimeout(d.ctx, fetchWait)
+		raw, err := d.host.Request(ctx, p, requestCertificates, encode(certificatesRequest{Epoch: d.epoch, From: r.From, To: to}))
+		cancel()
+		if err != nil {
+			continue
+		}
+		cs, err := decodeCertificates(raw)
+		if err != nil {
+			d.refuse(p, "certificates answer", err)
+			continue
+		}
+		for i := range cs {
+			if err := d.verify.certificate(&cs[i]); err != nil {
+				d.refuse(p, "certificates answer", err)
+				break
+			}
+			d.deliver(d.ctx, consensus.CertificateReceived{From: d.indexOf(p), Certificate: cs[i]})
+		}
+		if len(cs) > 0 {
+			return
+		}
+	}
+}
+
+// handleFetched gives a fetched body to the core. One that is far above the head
+// is not: the syncer brings the range between instead of a walk back by hashes.
+func (d *driver) handleFetched(f *fetchedBlock) error {
+	delete(d.fetching, f.hash)
+	if f.block == nil {
+		return nil
+	}
+	if f.block.NumberU64() > d.ledger.HeadInfo().Height+behindLimit {
+		d.sync.poke()
+		return nil
+	}
+	if err := d.store.PutBody(f.hash, chain.EncodeBlock(f.block)); err != nil {
+		return err
+	}
+	d.keepBody(f.block)
+	return d.step(consensus.BlockDurable{Block: blockFacts(f.block)})
+}

@@ -1,0 +1,123 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/consensus"
+	"cairn/crypto"
+	"cairn/genesis"
+	"cairn/ledger/store"
+)
+
+// maxConsensusBytes bounds one consensus message: a full block, a quarter as
+// much again for certificates, and fixed fields.
+func maxConsensusBytes(rules *genesis.Rules) int {
+	return int(rules.BlockBytes+rules.BlockBytes/4) + 64<<10
+}
+
+// serveStatus answers where this node stands.
+func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, error) {
+	if len(req) != 0 {
+		return nil, errMalformed
+	}
+	head := d.ledger.HeadInfo()
+	cert, err := d.ledger.Certificate(head.Height)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	return encode(statusAnswer{
+		Genesis: d.net.Genesis, Height: head.Height, Head: head.Hash,
+		Epoch: d.epoch, View: head.View, Finalization: cert,
+	}), nil
+}
+
+// serveBlock answers the RLP of one block, final or proposed.
+func (d *driver) serveBlock(_ context.Context, _ peer.ID, req []byte) ([]byte, error) {
+	if len(req) != crypto.HashLength {
+		return nil, fmt.Errorf("%w: a block is asked for by its hash", errMalformed)
+	}
+	raw, err := d.ledger.BodyBytes(crypto.Hash(req))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// serveBlocks answers final blocks from a height upwards, ending with one that
+// has a finalization of its own. An empty answer says that there are none.
+func (d *driver) serveBlocks(ctx context.Context, _ peer.ID, req []byte) ([]byte, error) {
+	var q blocksRequest
+	if err := decode(req, maxSmallRequestBytes, &q); err != nil {
+		return nil, err
+	}
+	head := d.ledger.HeadInfo().Height
+	var answer blocksAnswer
+	size, proven := 0, 0
+	for h := q.From; h <= head && h >= 1; h++ {
+		full := uint64(len(answer.Blocks)) >= min(q.Count, maxRangeBlocks) || size >= maxRangeBytes
+		if full && proven > 0 || ctx.Err() != nil {
+			break
+		}
+		hash, err := d.ledger.HashByHeight(h)
+		if err != nil {
+			return nil, err
+		}
+		body, err := d.ledger.BodyBytes(hash)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := d.ledger.Certificate(h)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		answer.Blocks = append(answer.Blocks, rangedBlock{Body: body, Finalization: cert})
+		size += len(body) + len(cert)
+		if len(cert) > 0 {
+			proven = len(answer.Blocks)
+		}
+	}
+	answer.Blocks = answer.Blocks[:proven]
+	return encode(answer), nil
+}
+
+// serveCertificates answers the certificates that the core holds for a range of
+// views; for views at or below the last finalized one, the head's finalization.
+func (d *driver) serveCertificates(ctx context.Context, _ peer.ID, req []byte) ([]byte, error) {
+	var q certificatesRequest
+	if err := decode(req, maxSmallRequestBytes, &q); err != nil {
+		return nil, err
+	}
+	if q.To < q.From || q.To-q.From >= maxCertificateViews {
+		return nil, fmt.Errorf("%w: views %d to %d", errMalformed, q.From, q.To)
+	}
+	if q.Epoch != d.epoch {
+		return encodeCertificates(nil), nil
+	}
+	answer := make(chan []consensus.Certificate, 1)
+	if !d.deliver(ctx, func() { answer <- d.core.Certificates(q.From, q.To) }) {
+		return nil, ctx.Err()
+	}
+	select {
+	case cs := <-answer:
+		return encodeCertificates(cs[:min(len(cs), maxCertificates)]), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// decodeBlocksAnswer reads a range; rlp keeps it within the limit of one answer.
+func decodeBlocksAnswer(raw []byte) (*blocksAnswer, error) {
+	var a blocksAnswer
+	if err := rlp.DecodeBytes(raw, &a); err != nil {
+		return nil, fmt.Errorf("%w: %v", errMalformed, err)
+	}
+	if len(a.Blocks) > 2*maxRangeBlocks {
+		return nil, fmt.Errorf("%w: %d blocks", errOversize, len(a.Blocks))
+	}
+	return &a, nil
+}

@@ -1,0 +1,82 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+
+	"cairn/consensus"
+	"cairn/ledger/chain"
+	"cairn/node/rpc"
+)
+
+func (d *driver) role() string {
+	if d.self >= 0 {
+		return "validator"
+	}
+	return "full"
+}
+
+// connectedMembers counts the members of the set that are reachable now, this
+// node included if it is one.
+func (d *driver) connectedMembers() (members, peers int) {
+	if d.self >= 0 {
+		members++
+	}
+	for _, p := range d.host.Peers() {
+		peers++
+		if d.indexOf(p.ID) >= 0 {
+			members++
+		}
+	}
+	return members, peers
+}
+
+// connected says whether the node can hear of new blocks: a validator needs a
+// quorum, a full node needs a peer.
+func (n *Node) connected(s *rpc.Status) bool {
+	if s.Role == "validator" {
+		return s.Connected >= s.Quorum
+	}
+	return s.Peers > 0
+}
+
+// Status is what cairn_status answers.
+func (n *Node) Status() rpc.Status {
+	d := n.driver
+	head := d.ledger.Head()
+	state := d.state.Load()
+	s := rpc.Status{
+		Version: Version, ChainID: hexutil.Uint64(n.spec.ChainID), GenesisHash: d.net.Genesis,
+		Height: hexutil.Uint64(head.Number.Uint64()), Hash: head.Hash(), StateRoot: head.Root,
+		Epoch: hexutil.Uint64(state.Epoch), View: hexutil.Uint64(state.View),
+		FinalizedView: hexutil.Uint64(state.LastFinalizedView),
+		Leader:        d.set.At(state.Leader).Name, Role: d.role(), Voting: state.Voting, Armed: state.Armed,
+		Validators: d.set.Len(), Quorum: consensus.Quorum(d.set.Len()), Problems: []string{},
+	}
+	if extra, err := chain.DecodeExtra(head); err == nil {
+		s.Timestamp = hexutil.Uint64(extra.TimestampMillis)
+	}
+	if d.self >= 0 {
+		s.Name = d.set.At(d.self).Name
+	}
+	s.Connected, s.Peers = d.connectedMembers()
+	s.Target = s.Height
+	if t := d.sync.target.Load(); t > uint64(s.Height) {
+		s.Syncing, s.Target = true, hexutil.Uint64(t)
+	}
+	stats := d.pool.Stats()
+	s.Pending, s.Queued = stats.Pending, stats.Queued
+	if state.Halted != "" {
+		s.Problems = append(s.Problems, "consensus halted, this node signs nothing more: "+state.Halted)
+	}
+	s.Healthy = len(s.Problems) == 0
+	if !n.connected(&s) {
+		if s.Role == "validator" {
+			s.Problems = append(s.Problems, fmt.Sprintf("no quorum: %d of %d validators are connected, %d are needed; nothing becomes final until more of them run and can be reached", s.Connected, s.Validators, s.Quorum))
+		} else {
+			s.Problems = append(s.Problems, "no peers: check bootnodes and the network")
+		}
+	}
+	return s
+}
