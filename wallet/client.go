@@ -145,7 +145,7 @@ func (c *Client) classify(ctx context.Context, method string, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &syntax) || errors.As(err, &kind) || errors.Is(err, rpc.ErrNoResult) ||
-		errors.Is(err, rpc.ErrMissingBatchResponse) || errors.Is(err, rpc.ErrBadResult) {
+		errors.Is(err, rpc.ErrMissingBatchResponse) {
 		return fmt.Errorf("%w: %s of %s: %s", ErrAnswer, method, c.url, printable(err.Error()))
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
