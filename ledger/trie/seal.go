@@ -26,9 +26,8 @@ func (h *hasher) sum(b []byte) crypto.Hash {
 }
 
 // sealRoot encodes and hashes a whole draft, a child before its parent.
-// entries is their number, to guess the number of nodes from.
-func (u *updater) sealRoot(d *draft, entries int) (crypto.Hash, link) {
-	u.nodes = make([]Node, 0, 2*entries+8)
+func (u *updater) sealRoot(d *draft) (crypto.Hash, link) {
+	u.nodes = make([]Node, 0, u.drafted+len(u.deleted))
 	n := u.seal(d, 0)
 	item := append(make([]byte, 0, refLength), d.item[:]...)
 	return crypto.Hash(item[1:]), link{item: item, node: n}
@@ -39,8 +38,8 @@ func (u *updater) sealRoot(d *draft, entries int) (crypto.Hash, link) {
 // kept child that is not in memory.
 func (u *updater) seal(d *draft, depth int) *node {
 	if d.kind == kindKept {
-		d.itemLength = uint8(copy(d.item[:], d.kept.item))
-		return d.kept.node
+		d.itemLength = uint8(copy(d.item[:], d.content))
+		return d.node
 	}
 	u.made++
 	place := len(u.nodes)
@@ -92,9 +91,9 @@ func compactStringLength(key nibbles) int {
 }
 
 func (u *updater) sealLeaf(d *draft) *node {
-	blob := newBlob(compactStringLength(d.key) + stringLength(d.value))
+	blob := newBlob(compactStringLength(d.key) + stringLength(d.content))
 	blob = appendCompactString(blob, d.key, true)
-	blob = appendString(blob, d.value)
+	blob = appendString(blob, d.content)
 	return &node{blob: blob, gen: u.gen, kind: kindLeaf}
 }
 
@@ -115,10 +114,10 @@ func (u *updater) sealBranch(d *draft, depth int) *node {
 	}{}
 	size := 1 // the value, which is always empty
 	var base []byte
-	if d.base != nil {
-		base = d.base.items()
-		if d.base.kids != nil {
-			made.kids = *d.base.kids
+	if d.node != nil {
+		base = d.node.items()
+		if d.node.kids != nil {
+			made.kids = *d.node.kids
 		}
 	}
 	rest := base
@@ -143,7 +142,7 @@ func (u *updater) sealBranch(d *draft, depth int) *node {
 }
 
 // encodeBranch is the encoding of a branch whose touched children are sealed.
-// base is the payload of d.base, size the length of the new one.
+// base is the payload of d.node, size the length of the new one.
 func (d *draft) encodeBranch(base []byte, size int) []byte {
 	blob := newBlob(size)
 	for digit := range byte(16) {
