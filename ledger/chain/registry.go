@@ -13,7 +13,7 @@ import (
 
 // RegistryAddress is the account that holds the validator set. Nobody has its
 // key: it is no hash of a public key.
-var RegistryAddress = crypto.Address{18: 0xca, 19: 0x10}
+var RegistryAddress = genesis.RegistryAddress
 
 // registryCode is the code of the registry: INVALID, so that a client with a
 // virtual machine of its own sees that a call fails.
