@@ -437,12 +437,21 @@ func (v View) Meta(name string) ([]byte, error) {
 	return v.get("local value "+name, key(prefixMeta, []byte(name)))
 }
 
-// LocalTxs calls f with every own waiting transaction.
-func (v View) LocalTxs(f func(hash crypto.Hash, raw []byte) error) error {
-	return v.scan("own transactions", []byte{prefixLocal}, []byte{prefixLocal + 1}, func(k, value []byte) error {
+// LocalTx is an own waiting transaction.
+type LocalTx struct {
+	Hash crypto.Hash
+	Raw  []byte
+}
+
+// LocalTxs are the own waiting transactions, by hash.
+func (v View) LocalTxs() ([]LocalTx, error) {
+	var out []LocalTx
+	err := v.scan("own transactions", []byte{prefixLocal}, []byte{prefixLocal + 1}, func(k, value []byte) error {
 		if len(k) != 33 {
 			return corrupt("own transaction key", fmt.Sprintf("%x", k))
 		}
-		return f(crypto.Hash(k[1:]), bytes.Clone(value))
+		out = append(out, LocalTx{crypto.Hash(k[1:]), bytes.Clone(value)})
+		return nil
 	})
+	return out, err
 }

@@ -95,6 +95,9 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.checkFormat(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if err := s.checkHistory(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	row, err := s.headRow()
 	switch {
 	case err == nil:
@@ -187,6 +190,24 @@ func (s *Store) checkFormat() error {
 		return fmt.Errorf("%s: %w: format %d, this program knows %d", s.dir, ErrNewerFormat, v, FormatVersion)
 	case v == 0:
 		return corrupt("format version", v)
+	}
+	return nil
+}
+
+// historyOff marks a database that was open without history at least once: its
+// history has a gap, and an answer from it could be wrong.
+const historyOff = "history-off"
+
+func (s *Store) checkHistory() error {
+	_, err := s.Meta(historyOff)
+	switch {
+	case err == nil:
+		s.noHistory, s.View.noHistory = true, true
+		return nil
+	case !errors.Is(err, ErrNotFound):
+		return err
+	case s.noHistory:
+		return s.PutMeta(historyOff, []byte{1})
 	}
 	return nil
 }

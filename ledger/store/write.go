@@ -23,6 +23,9 @@ type RecordRange struct{ From, To []byte }
 // PutRecords writes records in one synced batch. When it returns, they and every
 // body put before are durable.
 func (s *Store) PutRecords(records []Record) error {
+	if len(records) == 0 {
+		return s.Sync() // an empty batch would not wait for the disk
+	}
 	b := s.db.NewBatch()
 	for _, r := range records {
 		_ = b.Set(key(prefixRecord, r.Key), r.Value, nil)
@@ -147,8 +150,7 @@ type NodeRow struct {
 	Blob  []byte
 }
 
-// Commit is all that one final block changes. Rows go to disk in the order
-// given; sorted ones are faster.
+// Commit is all that one final block changes. Sorted rows are written faster.
 type Commit struct {
 	Hash         crypto.Hash
 	Header       *types.Header
@@ -166,51 +168,92 @@ type Commit struct {
 	Prune       []RecordRange // records at or below Floor
 }
 
-// Commit writes one final block in one atomic, synced batch and moves the head
-// to it. Its body must have been put. With a Floor, the bodies that can never be
-// final any more go too.
+// Commit writes final blocks, oldest first, in one atomic, synced batch and moves
+// the head to the last. Their bodies must have been put. With a Floor, which only
+// the last may have, the bodies that can never be final any more go too.
 // Errors: ErrOutOfOrder, ErrNotFound (no body), or a failure.
-func (s *Store) Commit(c *Commit) error {
-	height := c.Header.Number.Uint64()
+func (s *Store) Commit(blocks ...*Commit) error {
 	old := s.head.Load()
-	switch {
-	case old == nil && height != 0,
-		old != nil && (height != old.Height+1 || c.Header.ParentHash != old.Hash):
-		return fmt.Errorf("%w: block %d %s on head %s", ErrOutOfOrder, height, c.Hash, old)
-	}
-	if held, err := s.has("header", blockKey(prefixHeader, height, c.Hash)); err != nil {
-		return err
-	} else if !held {
-		return fmt.Errorf("body of block %d %s: %w", height, c.Hash, ErrNotFound)
-	}
-	row := headRow{Head: Head{Height: height, Hash: c.Hash}}
+	var row headRow
 	if old != nil {
-		row.Floor, row.swept = old.Floor, old.swept
+		row = *old
 	}
-	b := s.db.NewBatchWithSize(c.size())
-	if err := c.block(b, height); err != nil {
-		return err
-	}
-	c.state(b, height, s.noHistory)
-	if c.Floor != nil {
-		row.Floor, row.swept = *c.Floor, height
-		for _, r := range c.Prune {
-			_ = b.DeleteRange(key(prefixRecord, r.From), key(prefixRecord, r.To), nil)
+	size, following := 0, old != nil
+	for _, c := range blocks {
+		height := c.Header.Number.Uint64()
+		if !following && height != 0 || following && (height != row.Height+1 || c.Header.ParentHash != row.Hash) {
+			return fmt.Errorf("%w: block %d %s on head %d %s", ErrOutOfOrder, height, c.Hash, row.Height, row.Hash)
 		}
-		if err := s.sweep(b, c, old); err != nil {
+		if held, err := s.has("header", blockKey(prefixHeader, height, c.Hash)); err != nil {
+			return err
+		} else if !held {
+			return fmt.Errorf("body of block %d %s: %w", height, c.Hash, ErrNotFound)
+		}
+		row.Height, row.Hash, following = height, c.Hash, true
+		size += c.Size()
+	}
+	b := s.db.NewBatchWithSize(size)
+	for _, c := range blocks {
+		if err := c.block(b, c.Header.Number.Uint64()); err != nil {
 			return err
 		}
+		c.state(b, c.Header.Number.Uint64(), s.noHistory)
+	}
+	if last := blocks[len(blocks)-1]; last.Floor != nil {
+		if err := s.release(b, *last.Floor, last.Prune); err != nil {
+			return err
+		}
+		if err := s.sweep(b, blocks, old); err != nil {
+			return err
+		}
+		row.Floor, row.swept = *last.Floor, row.Height
 	}
 	_ = b.Set(headKey, row.encode(), nil)
-	if err := s.apply(fmt.Sprintf("block %d", height), b, true); err != nil {
+	if err := s.apply(fmt.Sprintf("block %d", row.Height), b, true); err != nil {
 		return err
 	}
 	s.head.Store(&row)
 	return nil
 }
 
-// size guesses the length of the batch, so that it is allocated once.
-func (c *Commit) size() int {
+// Certify gives the head its own certificate and floor, for a head that was
+// committed without. Error: ErrOutOfOrder if hash is not the head.
+func (s *Store) Certify(hash crypto.Hash, certificate []byte, floor Floor, prune []RecordRange) error {
+	old := s.head.Load()
+	if old == nil || old.Hash != hash {
+		return fmt.Errorf("%w: certificate of %s, which is not the head", ErrOutOfOrder, hash)
+	}
+	row := *old
+	row.Floor = floor
+	b := s.db.NewBatch()
+	_ = b.Set(heightKey(prefixCertificate, row.Height), certificate, nil)
+	if err := s.release(b, floor, prune); err != nil {
+		return err
+	}
+	_ = b.Set(headKey, row.encode(), nil)
+	if err := s.apply(fmt.Sprintf("certificate of block %d", row.Height), b, true); err != nil {
+		return err
+	}
+	s.head.Store(&row)
+	return nil
+}
+
+// release deletes records of the vote log. The floor never moves back.
+func (s *Store) release(b *pebble.Batch, floor Floor, prune []RecordRange) error {
+	if old := s.head.Load(); old != nil && floor.less(old.Floor) {
+		return fmt.Errorf("%w: floor epoch %d view %d is below epoch %d view %d",
+			ErrOutOfOrder, floor.Epoch, floor.View, old.Floor.Epoch, old.Floor.View)
+	}
+	for _, r := range prune {
+		_ = b.DeleteRange(key(prefixRecord, r.From), key(prefixRecord, r.To), nil)
+	}
+	return nil
+}
+
+func (f Floor) less(g Floor) bool { return f.Epoch < g.Epoch || f.Epoch == g.Epoch && f.View < g.View }
+
+// Size bounds, roughly, the bytes of the batch.
+func (c *Commit) Size() int {
 	n := 4096 + 24*len(c.Transactions) + 128*len(c.Accounts) + 160*len(c.Slots) + len(c.Certificate)
 	for _, r := range c.Nodes {
 		n += len(r.Blob) + 48
@@ -276,37 +319,36 @@ func (c *Commit) state(b *pebble.Batch, height uint64, noHistory bool) {
 }
 
 // sweep deletes the bodies that can never be final any more: up to the new head
-// every other one, and above it those of views up to the floor. Bodies at or
-// below the height that was swept last are gone already, and PutBody adds none.
-func (s *Store) sweep(b *pebble.Batch, c *Commit, old *headRow) error {
+// every other one, and above it those of views up to the floor. At or below the
+// height that was swept last they are gone already, and PutBody adds none.
+func (s *Store) sweep(b *pebble.Batch, blocks []*Commit, old *headRow) error {
 	from := uint64(0)
 	if old != nil {
 		from = old.swept + 1
 	}
-	height := c.Header.Number.Uint64()
+	final := make(map[crypto.Hash]bool, len(blocks))
+	for _, c := range blocks {
+		final[c.Hash] = true
+	}
+	last := blocks[len(blocks)-1]
+	head := last.Header.Number.Uint64()
 	return s.scan("headers", heightKey(prefixHeader, from), []byte{prefixHeader + 1}, func(k, v []byte) error {
-		at, hash, err := parseBlockKey(k)
+		height, hash, err := parseBlockKey(k)
 		if err != nil {
 			return err
 		}
-		if hash == c.Hash {
+		if final[hash] || height > head && aboveFloor(v, *last.Floor) {
 			return nil
 		}
-		dead := at == height
-		if at < height {
-			final, err := s.HashByHeight(at)
-			if err != nil {
+		if height < blocks[0].Header.Number.Uint64() {
+			// Committed before without a floor.
+			if at, err := s.HashByHeight(height); err != nil || at == hash {
 				return err
 			}
-			dead = hash != final
-		} else if at > height {
-			dead = !aboveFloor(v, *c.Floor)
 		}
-		if dead {
-			_ = b.Delete(blockKey(prefixBody, at, hash), nil)
-			_ = b.Delete(blockKey(prefixHeader, at, hash), nil)
-			_ = b.Delete(key(prefixHeight, hash[:]), nil)
-		}
+		_ = b.Delete(blockKey(prefixBody, height, hash), nil)
+		_ = b.Delete(blockKey(prefixHeader, height, hash), nil)
+		_ = b.Delete(key(prefixHeight, hash[:]), nil)
 		return nil
 	})
 }
@@ -322,7 +364,7 @@ func aboveFloor(header []byte, floor Floor) bool {
 	if err != nil {
 		return false
 	}
-	return e.Epoch > floor.Epoch || e.Epoch == floor.Epoch && e.View > floor.View
+	return floor.less(Floor{e.Epoch, e.View})
 }
 
 // PutMeta keeps a small local value under a name and syncs.
