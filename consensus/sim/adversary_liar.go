@@ -1,0 +1,74 @@
+package sim
+
+import "cairn/consensus"
+
+// liar leads its views badly: it skips a notarized view, names another parent
+// view than that of its block's parent, or gives its block another parent than
+// the view it names has.
+type liar struct {
+	obedient
+	proven []*consensus.Certificate // notarizations and finalizations seen, newest last
+	nulls  []consensus.Certificate  // nullifications seen, newest first
+}
+
+// remembered bounds what the liar keeps of certificates.
+const remembered = 32
+
+func (a *liar) receive(nd *node, p *packet) bool {
+	for _, c := range certificatesIn(p.message) {
+		a.remember(c)
+	}
+	return true
+}
+
+func (a *liar) remember(c *consensus.Certificate) {
+	if c.Kind == consensus.Nullify {
+		a.nulls = append([]consensus.Certificate{*c}, a.nulls...)
+		a.nulls = a.nulls[:min(len(a.nulls), consensus.MaxAttachedNullifications)]
+		return
+	}
+	a.proven = append(a.proven, c)
+	if len(a.proven) > remembered {
+		a.proven = a.proven[1:]
+	}
+}
+
+func (a *liar) send(nd *node, to int, m *consensus.Message) {
+	for _, c := range certificatesIn(m) {
+		a.remember(c)
+	}
+	if m.Proposal == nil || len(a.proven) == 0 || nd.w.rng.chance(200) {
+		nd.transmit(to, m, ^nodeSet(0))
+		return
+	}
+	nd.transmit(to, &consensus.Message{Proposal: a.lie(nd, m.Proposal)}, ^nodeSet(0))
+}
+
+// lie makes a false proposal out of a true one.
+func (a *liar) lie(nd *node, p *consensus.Proposal) *consensus.Proposal {
+	older := a.proven[nd.w.rng.intn(len(a.proven))]
+	parent := nd.w.blocks[older.Block]
+	if parent == nil || older.View >= p.Vote.View {
+		return p
+	}
+	b := *nd.w.blocks[p.Block.Hash]
+	b.transactions = nil
+	out := *p
+	s := p.Vote.Subject
+	switch nd.w.rng.intn(4) {
+	case 0, 1: // an honest child of an older block: skips what came since
+		b.parent, b.Parent, b.Height = parent, parent.Hash, parent.Height+1
+		s.ParentView = older.View
+		out.Parent, out.Nullifications = older, a.nulls
+	case 2: // the parent view is another one than that of the parent
+		s.ParentView = older.View
+		out.Parent = older
+	case 3: // the parent is another block than that of the parent view
+		b.parent, b.Parent, b.Height = parent, parent.Hash, parent.Height+1
+	}
+	made := nd.w.register(&b, nd.w.rng.next())
+	nd.store(made)
+	s.Block = made.Hash
+	out.Block, out.Vote = made.Block, *nd.cast(s)
+	return &out
+}

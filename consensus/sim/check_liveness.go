@@ -1,0 +1,41 @@
+package sim
+
+// recoveryBound is the time within which, after healing and with work present,
+// every live honest node must have new final blocks. It restates the protocol's
+// promise: members meet in one view within a few resends; then at most f leaders
+// in a row fail, each costing a deadline that is capped; then one leader succeeds,
+// and whoever missed it hears of it by a resend or a poll.
+func (w *world) recoveryBound() int64 {
+	p := w.plan
+	deadline := 3 * p.deltaMax * millisecond
+	members := int64(p.members)
+	d := w.delta()
+	return 4*p.pollEvery + 40*d + (members+4)*(deadline+2*d) + 2*p.maxSkew*millisecond +
+		10*p.minInterval*millisecond + 20*(p.after.syncHigh+p.after.executeHigh)
+}
+
+// liveness fails a run that has not recovered in time.
+func (c *checks) liveness(w *world, s *stage) {
+	if w.now-s.began <= s.bound {
+		return
+	}
+	w.live(func(nd *node) bool {
+		w.trace.line(w, nd, "height %d of %d, pool %v, status %+v", nd.disk.durable.head().Height, s.target, nd.pool, nd.status)
+		return true
+	})
+	stuck := w.stuck()
+	w.violate("liveness", "%.1f ms after healing n%d is at height %d of %d with %d of %d transactions final",
+		float64(w.now-s.began)/1000, stuck.id, stuck.disk.durable.head().Height, s.target, len(c.agreement.where), w.submitted)
+}
+
+// stuck is a live honest node that is furthest behind.
+func (w *world) stuck() *node {
+	var worst *node
+	w.live(func(nd *node) bool {
+		if worst == nil || nd.disk.durable.head().Height < worst.disk.durable.head().Height {
+			worst = nd
+		}
+		return true
+	})
+	return worst
+}

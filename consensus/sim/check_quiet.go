@@ -1,0 +1,42 @@
+package sim
+
+// silence waits until no consensus message is sent for a while, with every
+// transaction final and every live honest node at the same height.
+func (c *checks) silence(w *world, s *stage) {
+	if s.sent != w.sent {
+		s.sent, s.silence = w.sent, w.now
+	}
+	pending := !w.live(func(nd *node) bool { return len(nd.pool) == 0 })
+	level := w.live(func(nd *node) bool { return nd.disk.durable.head().Height == w.highest() })
+	calm := w.now-s.silence > 4*w.delta() || w.plan.heartbeat > 0 && w.now-s.began > s.bound/2
+	if calm && !pending && level {
+		s.height = w.highest()
+		s.begin(w, phaseQuiet)
+		return
+	}
+	if w.now-s.began > s.bound {
+		w.violate("quiet", "%.1f ms after the last work the network still sends, or holds work back: pending %v, level %v",
+			float64(w.now-s.began)/1000, pending, level)
+	}
+}
+
+// quiet: an idle network sends nothing but heartbeats, and then the first
+// transaction becomes final.
+func (c *checks) quiet(w *world, s *stage) {
+	length := 2*w.plan.pollEvery + 20*w.delta()
+	if beat := w.plan.heartbeat * millisecond; beat > 0 {
+		if most := uint64(length/beat) + 3; w.highest() > s.height+most {
+			w.violate("quiet", "%d blocks in %.1f idle ms with a heartbeat of %d ms", w.highest()-s.height,
+				float64(w.now-s.began)/1000, w.plan.heartbeat)
+			return
+		}
+	} else if s.sent != w.sent {
+		w.violate("quiet", "%d messages in an idle network", w.sent-s.sent)
+		return
+	}
+	if w.now-s.began > length {
+		s.begin(w, phaseWake)
+		s.target = w.highest() + 1
+		w.trackOne()
+	}
+}

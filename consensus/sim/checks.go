@@ -1,0 +1,114 @@
+package sim
+
+import "cairn/consensus"
+
+// checks holds the checkers of a world. Each restates its rules from the protocol
+// and uses none of the engine's own code: not its quorum, not its tallies.
+type checks struct {
+	w            *world
+	votes        voteCheck
+	certificates certificateCheck
+	agreement    agreementCheck
+	memory       memoryCheck
+}
+
+func (c *checks) init(w *world) {
+	c.w = w
+	c.votes = voteCheck{w: w}
+	c.certificates = certificateCheck{w: w, tallies: map[consensus.Subject]nodeSet{}, views: map[uint64]*viewFacts{}}
+	c.certificates.path = map[uint64]bool{}
+	c.agreement = agreementCheck{w: w, chain: []*block{w.genesis}, where: map[uint32]uint64{}}
+	c.memory = memoryCheck{w: w}
+}
+
+// durable is told of every write that became durable on a node's disk.
+func (c *checks) durable(nd *node, writes []write) {
+	for i := range writes {
+		records := writes[i].records
+		for j := range records {
+			if cert := records[j].Certificate; cert != nil {
+				c.votes.holds(nd, cert)
+			}
+		}
+		for j := range records {
+			if v := records[j].Vote; v != nil {
+				c.votes.durable(nd, v)
+				c.certificates.vote(v)
+			}
+		}
+	}
+}
+
+// sent is told of every message before it goes to the network.
+func (c *checks) sent(nd *node, m *consensus.Message) {
+	c.w.trace.mix(uint64(nd.id))
+	if !nd.honest() {
+		for _, v := range votesIn(m) {
+			if int(v.Signer) == nd.self {
+				c.certificates.vote(v)
+			}
+		}
+		return
+	}
+	for _, v := range votesIn(m) {
+		if int(v.Signer) == nd.self {
+			c.votes.sent(nd, v)
+		}
+	}
+	for _, cert := range certificatesIn(m) {
+		c.certificates.sent(nd, cert)
+	}
+}
+
+// told is shown what else a core asks of its driver.
+func (c *checks) told(nd *node, eff *consensus.Effects) {
+	if !nd.honest() {
+		return
+	}
+	if eff.Halt != "" {
+		c.w.violate("halt", "n%d stops signing although at most f members are faulty: %s", nd.id, eff.Halt)
+	}
+	for i := range eff.Evidence {
+		c.votes.accused(nd, &eff.Evidence[i])
+	}
+	for i := range eff.Commit {
+		c.certificates.sent(nd, &eff.Commit[i])
+	}
+}
+
+// committed is told of every batch that a ledger wrote.
+func (c *checks) committed(nd *node, b *commit) {
+	if nd.honest() {
+		c.agreement.committed(nd, b.block)
+	}
+}
+
+// stepped looks at a core after each step.
+func (c *checks) stepped(nd *node) { c.memory.stepped(nd) }
+
+func votesIn(m *consensus.Message) []*consensus.Vote {
+	switch {
+	case m.Vote != nil:
+		return []*consensus.Vote{m.Vote}
+	case m.Proposal != nil:
+		return []*consensus.Vote{&m.Proposal.Vote}
+	}
+	return nil
+}
+
+func certificatesIn(m *consensus.Message) []*consensus.Certificate {
+	switch {
+	case m.Certificate != nil:
+		return []*consensus.Certificate{m.Certificate}
+	case m.Proposal != nil:
+		var out []*consensus.Certificate
+		if m.Proposal.Parent != nil {
+			out = append(out, m.Proposal.Parent)
+		}
+		for i := range m.Proposal.Nullifications {
+			out = append(out, &m.Proposal.Nullifications[i])
+		}
+		return out
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+// Command sim plays seeds of the consensus simulator and says which broke a rule.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"cairn/consensus/internal/fault"
+	"cairn/consensus/sim"
+)
+
+type flags struct {
+	seeds, start, seed uint64
+	trace              bool
+	resume, plant      string
+	profile            string
+	workers, failures  int
+	skipKept           bool
+}
+
+func main() {
+	var f flags
+	flag.Uint64Var(&f.seeds, "seeds", 1000, "number of seeds to play")
+	flag.Uint64Var(&f.start, "start", 1, "first seed")
+	flag.Uint64Var(&f.seed, "seed", 0, "play this one seed only")
+	flag.BoolVar(&f.trace, "trace", false, "with -seed: print every step")
+	flag.StringVar(&f.resume, "resume", "", "file that keeps the next seed to play; an interrupted run goes on there")
+	flag.StringVar(&f.plant, "plant", "", "comma-separated faults to plant in every honest core")
+	flag.StringVar(&f.profile, "cpuprofile", "", "write a processor profile to this file")
+	flag.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "seeds played at once")
+	flag.IntVar(&f.failures, "failures", 10, "stop after so many failing seeds")
+	flag.BoolVar(&f.skipKept, "skip-kept", false, "do not play the kept seeds first")
+	flag.Parse()
+	code, err := run(&f)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sim:", err)
+		os.Exit(2)
+	}
+	os.Exit(code)
+}
+
+func run(f *flags) (int, error) {
+	if flag.NArg() > 0 {
+		return 0, fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+	faults, err := parseFaults(f.plant)
+	if err != nil {
+		return 0, err
+	}
+	if f.profile != "" {
+		out, err := os.Create(f.profile)
+		if err != nil {
+			return 0, err
+		}
+		defer out.Close()
+		if err := pprof.StartCPUProfile(out); err != nil {
+			return 0, err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	debug.SetGCPercent(400)
+	if f.seed != 0 {
+		return one(f, faults)
+	}
+	return many(f, faults)
+}
+
+func parseFaults(names string) ([]fault.Fault, error) {
+	var out []fault.Fault
+	for _, name := range strings.FieldsFunc(names, func(r rune) bool { return r == ',' }) {
+		known := false
+		for _, x := range fault.All() {
+			if x.String() == name {
+				out, known = append(out, x), true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("no fault is called %q; there are %v", name, fault.All())
+		}
+	}
+	return out, nil
+}
+
+// one plays a single seed and prints its plan, and its trace if asked.
+func one(f *flags, faults []fault.Fault) (int, error) {
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	o := sim.Options{Seed: f.seed, Faults: faults}
+	if f.trace {
+		o.Trace = io.Writer(out)
+	}
+	r := sim.Run(o)
+	fmt.Fprintln(out, r.Plan)
+	fmt.Fprintf(out, "trace hash %016x, recovered in %.1f ms of %.1f allowed\n", r.Hash, float64(r.Healed)/1000, float64(r.Bound)/1000)
+	t := tally{count: 1, virtual: r.Virtual, views: r.Views, blocks: r.Blocks}
+	if r.Violation != nil {
+		fmt.Fprintln(out, r.Violation)
+		t.violations = 1
+	}
+	fmt.Fprintln(out, t.String())
+	return t.violations, nil
+}
+
+// tally sums up many runs.
+type tally struct {
+	count, views, blocks uint64
+	virtual              int64
+	violations           int
+	slowest              float64 // largest part of its recovery bound that a run took
+	slowestSeed          uint64
+	took                 time.Duration
+}
+
+func (t *tally) add(r *sim.Result) {
+	t.count++
+	t.views += r.Views
+	t.blocks += r.Blocks
+	t.virtual += r.Virtual
+	if r.Bound > 0 {
+		if part := float64(r.Healed) / float64(r.Bound); part > t.slowest {
+			t.slowest, t.slowestSeed = part, r.Seed
+		}
+	}
+	if r.Violation != nil {
+		t.violations++
+	}
+}
+
+func (t *tally) String() string {
+	rate := ""
+	if t.took > 0 {
+		rate = fmt.Sprintf(", %.1f s, %.0f seeds/s", t.took.Seconds(), float64(t.count)/t.took.Seconds())
+	}
+	return fmt.Sprintf("%d seeds, %d violations, %.0f s virtual time, %d views, %d blocks%s",
+		t.count, t.violations, float64(t.virtual)/1e6, t.views, t.blocks, rate)
+}
+
+// many plays the kept seeds and then a range, on all processors.
+func many(f *flags, faults []fault.Fault) (int, error) {
+	next, err := readResume(f)
+	if err != nil {
+		return 0, err
+	}
+	end := f.start + f.seeds
+	var kept []uint64
+	if !f.skipKept {
+		if kept, err = sim.KeptSeeds(); err != nil {
+			return 0, err
+		}
+	}
+	var (
+		mu      sync.Mutex
+		wg      sync.WaitGroup
+		total   tally
+		began   = time.Now()
+		running = map[uint64]bool{} // of the range
+		saved   = time.Now()
+	)
+	take := func() (seed uint64, ranged, ok bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if total.violations >= f.failures {
+			return 0, false, false
+		}
+		if len(kept) > 0 {
+			seed, kept = kept[0], kept[1:]
+			return seed, false, true
+		}
+		if next >= end {
+			return 0, false, false
+		}
+		seed = next
+		next++
+		running[seed] = true
+		return seed, true, true
+	}
+	done := func(r *sim.Result, ranged bool) error {
+		mu.Lock()
+		defer mu.Unlock()
+		total.add(r)
+		if r.Violation != nil {
+			fmt.Printf("%v\n%s\nreplay: %s\n\n", r.Violation, r.Plan, replay(r.Seed, f.plant))
+		}
+		if !ranged {
+			return nil
+		}
+		delete(running, r.Seed)
+		if f.resume == "" || time.Since(saved) < time.Second {
+			return nil
+		}
+		saved = time.Now()
+		return writeResume(f.resume, oldest(running, next))
+	}
+	var failed error
+	for range f.workers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for {
+				seed, ranged, ok := take()
+				if !ok {
+					return
+				}
+				r := sim.Run(sim.Options{Seed: seed, Faults: faults})
+				if err := done(&r, ranged); err != nil {
+					mu.Lock()
+					failed = err
+					mu.Unlock()
+					return
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	if failed == nil && f.resume != "" {
+		failed = writeResume(f.resume, oldest(running, next))
+	}
+	if failed != nil {
+		return 0, failed
+	}
+	total.took = time.Since(began)
+	if total.count > 0 {
+		fmt.Printf("slowest recovery: %.0f%% of its bound (seed %d)\n", 100*total.slowest, total.slowestSeed)
+	}
+	fmt.Println(total.String())
+	return min(total.violations, 1), nil
+}
+
+func replay(seed uint64, plant string) string {
+	c := sim.ReplayCommand(seed)
+	if plant != "" {
+		c += " PLANT=" + plant
+	}
+	return c
+}
+
+// oldest is the first seed of the range that is not finished.
+func oldest(running map[uint64]bool, next uint64) uint64 {
+	for seed := range running {
+		next = min(next, seed)
+	}
+	return next
+}
+
+func readResume(f *flags) (uint64, error) {
+	if f.resume == "" {
+		return f.start, nil
+	}
+	b, err := os.ReadFile(f.resume)
+	if errors.Is(err, os.ErrNotExist) {
+		return f.start, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("resume: %w", err)
+	}
+	next, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("resume: %s: %w", f.resume, err)
+	}
+	return max(next, f.start), nil
+}
+
+func writeResume(path string, next uint64) error {
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, []byte(strconv.FormatUint(next, 10)+"\n"), 0o644); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	return os.Rename(tmp, path)
+}

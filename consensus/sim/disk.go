@@ -1,0 +1,149 @@
+package sim
+
+import (
+	"cairn/consensus"
+	"cairn/crypto"
+)
+
+// disk is one database: bodies, vote records and committed blocks behind one
+// write-ahead log. What was appended is readable at once and survives a crash as
+// a prefix of unknown length; what was synced survives for certain.
+type disk struct {
+	log []write // not yet synced, in order
+
+	// Readable: synced writes and log together.
+	view tables
+	// Synced.
+	durable tables
+}
+
+// write is one entry of the log; one field is set.
+type write struct {
+	body    *block
+	records []consensus.Record // one atomic batch
+	commit  *commit
+}
+
+// commit is the atomic batch of one final block. floor is nil for an ancestor that
+// is final only through a descendant.
+type commit struct {
+	block *block
+	floor *consensus.Certificate
+}
+
+// tables is what a database holds.
+type tables struct {
+	bodies  map[crypto.Hash]*block
+	records []consensus.Record
+	chain   []*block // by height, from block 0
+	floor   floor
+}
+
+// floor is the newest finalization whose own block is committed.
+type floor struct {
+	epoch        uint32
+	view         uint64
+	finalization *consensus.Certificate
+}
+
+func newDisk(genesis *block, epoch uint32) *disk {
+	d := &disk{}
+	for _, t := range []*tables{&d.view, &d.durable} {
+		t.bodies = map[crypto.Hash]*block{genesis.Hash: genesis}
+		t.chain = []*block{genesis}
+		t.floor.epoch = epoch
+	}
+	return d
+}
+
+func (d *disk) append(w write) {
+	d.log = append(d.log, w)
+	d.view.apply(w)
+}
+
+// sync makes all that was appended durable and returns it.
+func (d *disk) sync() []write {
+	synced := d.log
+	for _, w := range synced {
+		d.durable.apply(w)
+	}
+	d.log = nil
+	return synced
+}
+
+// crash loses all but the first keep writes of the log and returns those that
+// survived. The readable state is the durable one again.
+func (d *disk) crash(keep int) []write {
+	kept := d.log[:min(keep, len(d.log))]
+	for _, w := range kept {
+		d.durable.apply(w)
+	}
+	d.log = nil
+	d.view = d.durable.clone()
+	return kept
+}
+
+func (t *tables) clone() tables {
+	c := *t
+	c.bodies = make(map[crypto.Hash]*block, len(t.bodies))
+	for h, b := range t.bodies {
+		c.bodies[h] = b
+	}
+	c.records = append([]consensus.Record(nil), t.records...)
+	c.chain = append([]*block(nil), t.chain...)
+	return c
+}
+
+func (t *tables) apply(w write) {
+	switch {
+	case w.body != nil:
+		t.bodies[w.body.Hash] = w.body
+	case w.records != nil:
+		t.records = append(t.records, w.records...)
+	case w.commit != nil:
+		t.chain = append(t.chain, w.commit.block)
+		t.bodies[w.commit.block.Hash] = w.commit.block
+		if c := w.commit.floor; c != nil {
+			t.floor = floor{epoch: c.Epoch, view: c.View, finalization: c}
+			t.prune()
+		}
+	}
+}
+
+// prune drops what is at or below the floor: vote records, and bodies of views
+// that can no longer become final.
+func (t *tables) prune() {
+	kept := t.records[:0:0]
+	for _, r := range t.records {
+		if recordView(r) > t.floor.view {
+			kept = append(kept, r)
+		}
+	}
+	t.records = kept
+	height := t.head().Height
+	for h, b := range t.bodies {
+		if b.Height <= height && t.chain[b.Height] != b {
+			delete(t.bodies, h)
+		}
+	}
+}
+
+// recordView is the view a record belongs to; a halt belongs to none and stays.
+func recordView(r consensus.Record) uint64 {
+	switch {
+	case r.Vote != nil:
+		return r.Vote.View
+	case r.Certificate != nil:
+		return r.Certificate.View
+	case r.Block != nil:
+		return r.Block.View
+	}
+	return 1<<64 - 1
+}
+
+func (t *tables) head() *block { return t.chain[len(t.chain)-1] }
+
+// final says whether b is committed.
+func (t *tables) final(b *block) bool {
+	return b.Height < uint64(len(t.chain)) && t.chain[b.Height] == b
+}

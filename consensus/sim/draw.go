@@ -1,0 +1,208 @@
+package sim
+
+import "cairn/consensus"
+
+// draw makes the whole fault configuration from one seed.
+func draw(seed uint64) *plan {
+	r := &rng{state: mix(seed)}
+	p := &plan{seed: seed, members: pick(r, memberWeights), epoch: uint32(r.intn(4))}
+	p.drawTiming(r.fork(1))
+	p.drawMembers(r.fork(2))
+	p.drawClocks(r.fork(3))
+	p.drawFaults(r.fork(4))
+	return p
+}
+
+// weighted is a value and how often it is drawn.
+type weighted struct{ value, weight int }
+
+// Networks of four and seven tolerate faults and are the common ones; one, two,
+// three, five and six are where a wrong quorum shows.
+var memberWeights = []weighted{
+	{1, 4}, {2, 9}, {3, 10}, {4, 40}, {5, 10}, {6, 7}, {7, 17}, {8, 1}, {10, 1}, {13, 1},
+}
+
+func pick(r *rng, from []weighted) int {
+	total := 0
+	for _, w := range from {
+		total += w.weight
+	}
+	at := r.intn(total)
+	for _, w := range from {
+		if at < w.weight {
+			return w.value
+		}
+		at -= w.weight
+	}
+	return from[0].value
+}
+
+func (p *plan) drawTiming(r *rng) {
+	p.delta = []int64{10, 20, 50, 100, 200, 500}[r.intn(6)]
+	p.deltaMax = p.delta * []int64{2, 4, 8, 16}[r.intn(4)]
+	p.minInterval = []int64{1, 1 + p.delta/20, 1 + p.delta/5, p.delta}[r.intn(4)]
+	if r.chance(250) {
+		p.heartbeat = p.delta * r.between(10, 60)
+	}
+	d := p.delta * millisecond
+	p.chaos = d * r.between(20, 120)
+	p.arrivalMean = d * r.between(1, 12)
+	for range r.intn(3) {
+		from := r.between(0, p.chaos)
+		p.lulls = append(p.lulls, [2]int64{from, from + d*r.between(10, 60)})
+	}
+	p.batch = []int{1, 1, 4, 16}[r.intn(4)]
+	p.pollEvery = max(20*d, second)
+	p.syncGap = []uint64{1, 4, 32, 1 << 40}[r.intn(4)]
+
+	// After healing Δ covers delay, execution and fsync.
+	high := d / []int64{4, 8, 20, 100}[r.intn(4)]
+	p.after = profile{
+		latencyLow: high / r.between(1, 20), latencyHigh: high,
+		executeLow: 0, executeHigh: d / []int64{8, 20, 100}[r.intn(3)],
+		syncLow: d / 1000, syncHigh: d / []int64{8, 20, 200}[r.intn(3)],
+	}
+	p.before = p.after
+	p.before.loss = []int{0, 0, 5, 50, 150, 300}[r.intn(6)]
+	p.before.duplicate = []int{0, 0, 20, 200}[r.intn(4)]
+	if r.chance(400) {
+		p.before.latencyHigh = d * r.between(1, 3)
+	}
+	if r.chance(400) {
+		p.before.spike, p.before.spikeHigh = int(r.between(1, 100)), d*r.between(1, 10)
+	}
+	if r.chance(250) {
+		p.before.executeHigh = d * r.between(1, 3)
+	}
+	if r.chance(250) {
+		p.before.stall, p.before.stallHigh = int(r.between(1, 100)), d*r.between(1, 6)
+	}
+}
+
+func (p *plan) drawMembers(r *rng) {
+	f := (p.members - 1) / 3
+	byzantine := 0
+	if f > 0 && r.chance(500) {
+		byzantine = 1 + r.intn(f)
+	}
+	free := make([]int, p.members)
+	for i := range free {
+		free[i] = i
+	}
+	take := func() int {
+		i := r.intn(len(free))
+		m := free[i]
+		free = append(free[:i], free[i+1:]...)
+		return m
+	}
+	for range byzantine {
+		p.adversaries = append(p.adversaries, placement{take(), adversaryNames[r.intn(len(adversaryNames))]})
+	}
+	if f > byzantine && r.chance(250) {
+		p.dead |= setOf(take())
+	}
+	if r.chance(200) {
+		p.fullNodes = 1 + r.intn(2)
+	}
+}
+
+func (p *plan) drawClocks(r *rng) {
+	p.maxSkew = []int64{0, 100, 400, 2000}[r.intn(4)]
+	for range p.nodes() {
+		p.wallSkew = append(p.wallSkew, r.between(-p.maxSkew/2, p.maxSkew/2))
+		p.drift = append(p.drift, r.between(-5000, 5000))
+	}
+}
+
+// drawFaults fills p.incidents. Each seed gets its own mixture: a run in which all
+// goes wrong at once shows less than one in which a few things do.
+func (p *plan) drawFaults(r *rng) {
+	all, d := p.nodes(), p.delta*millisecond
+	everyone := nodeSet(1)<<all - 1
+	span := func(shortest, longest int64) (from, until int64) {
+		from = r.between(0, p.chaos)
+		return from, min(from+d*r.between(shortest, longest), p.chaos)
+	}
+	add := func(f incident) { p.incidents = append(p.incidents, f) }
+	some := func(permille, most int) int {
+		if !r.chance(permille) {
+			return 0
+		}
+		return 1 + r.intn(most)
+	}
+	for range some(400, 4) { // partitions: two cuts
+		from, until := span(3, 40)
+		side := r.subset(all)
+		add(incident{kind: faultCut, at: from, until: until, src: side, dst: everyone &^ side})
+		add(incident{kind: faultCut, at: from, until: until, src: everyone &^ side, dst: side})
+	}
+	for range some(350, 5) {
+		from, until := span(3, 40)
+		add(incident{kind: faultCut, at: from, until: until, src: r.subset(all), dst: r.subset(all)})
+	}
+	for range some(600, 6) {
+		from, _ := span(1, 1)
+		add(incident{kind: faultCrash, at: from, until: p.chaos, node: r.intn(all), point: crashPoint(r.intn(6)), amount: d * r.between(0, 30)})
+	}
+	for range some(250, 2) {
+		from, _ := span(1, 1)
+		add(incident{kind: faultBlackout, at: from, src: everyone, amount: d * r.between(0, 5)})
+	}
+	for range some(250, 4) {
+		from, _ := span(1, 1)
+		if step := p.maxSkew / 2; step > 0 {
+			add(incident{kind: faultClock, at: from, node: r.intn(all), amount: r.between(-step, step) * millisecond})
+		}
+	}
+	for range some(250, 4) {
+		from, _ := span(1, 1)
+		add(incident{kind: faultPause, at: from, node: r.intn(all), amount: d * r.between(1, 20)})
+	}
+	p.drawAttacks(r.fork(5), add)
+}
+
+// drawAttacks adds scripted schedules: purely random ones miss the few in which
+// exactly one node holds what decides a view.
+func (p *plan) drawAttacks(r *rng, add func(incident)) {
+	all, d := p.nodes(), p.delta*millisecond
+	everyone := nodeSet(1)<<all - 1
+	window := func(views int64) (from, until int64) {
+		from = r.between(0, p.chaos*3/4)
+		return from, min(from+d*r.between(2, views), p.chaos)
+	}
+	one := func() nodeSet { return setOf(r.intn(all)) }
+	if r.chance(300) { // one node alone learns that a view is final, and is then cut off
+		from, until := window(12)
+		knows := one()
+		add(incident{kind: faultWithhold, at: from, until: until, kinds: kindsOf(consensus.Finalize), dst: knows})
+		if r.chance(500) {
+			later := min(until+d*r.between(5, 30), p.chaos)
+			add(incident{kind: faultCut, at: until - d/2, until: later, src: knows, dst: everyone &^ knows})
+			add(incident{kind: faultCut, at: until - d/2, until: later, src: everyone &^ knows, dst: knows})
+		}
+	}
+	if r.chance(250) { // one side sees the notarization, the other only the deadline
+		from, until := window(12)
+		add(incident{kind: faultWithhold, at: from, until: until, kinds: kindsOf(consensus.Notarize), dst: r.subset(all)})
+	}
+	if r.chance(200) { // nullifications reach only some
+		from, until := window(12)
+		add(incident{kind: faultWithhold, at: from, until: until, kinds: kindsOf(consensus.Nullify), dst: r.subset(all)})
+	}
+	for range r.intn(3) { // a crash wave right at the votes of one kind
+		if !r.chance(400) {
+			continue
+		}
+		from, until := window(6)
+		kind := []consensus.Kind{consensus.Notarize, consensus.Nullify, consensus.Finalize}[r.intn(3)]
+		src := everyone
+		if r.chance(500) {
+			src = r.subset(all)
+		}
+		add(incident{
+			kind: faultStrike, at: from, until: until, src: src, kinds: kindsOf(kind),
+			point:  crashPoint(1 + r.intn(4)),
+			amount: d * []int64{0, 1, 3, 10}[r.intn(4)],
+		})
+	}
+}

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"cairn/consensus"
+	"cairn/crypto"
+)
+
+// packet is what one node sends another: a consensus message, transactions, or a
+// request or its answer. Packets are shared by their recipients and never changed.
+type packet struct {
+	from     int // node
+	message  *consensus.Message
+	body     *block // of message.Proposal
+	pending  []uint32
+	request  *request
+	response *response
+}
+
+// request asks for one thing: certificates of a range, a block, the head, or the
+// final blocks above a height.
+type request struct {
+	views *consensus.ViewRange
+	block crypto.Hash
+	head  bool
+	above uint64
+	chain bool
+}
+
+type response struct {
+	certificates []consensus.Certificate
+	blocks       []*block
+	finalization *consensus.Certificate // of the last of blocks, for head and chain
+	chain        bool
+	head         bool
+}
+
+// network decides what becomes of a packet.
+type network struct {
+	w      *world
+	active []incident // cuts and withholdings
+}
+
+// send schedules the deliveries of a packet: none, one or several.
+func (n *network) send(from, to int, p *packet) {
+	w := n.w
+	if from == to || n.blocked(from, to, p) {
+		return
+	}
+	pr := w.profile()
+	if w.rng.chance(pr.loss) {
+		return
+	}
+	copies := 1
+	if w.rng.chance(pr.duplicate) {
+		copies++
+	}
+	for range copies {
+		delay := w.rng.between(pr.latencyLow, pr.latencyHigh)
+		if w.rng.chance(pr.spike) {
+			delay += w.rng.between(0, pr.spikeHigh)
+		}
+		w.queue.push(event{at: w.now + delay, kind: evDeliver, node: int32(to), packet: p})
+	}
+}
+
+// blocked says whether an active fault stops p on its way. Faults that have ended
+// are dropped here.
+func (n *network) blocked(from, to int, p *packet) bool {
+	for i := 0; i < len(n.active); i++ {
+		f := &n.active[i]
+		if f.until <= n.w.now {
+			n.active = append(n.active[:i], n.active[i+1:]...)
+			i--
+			continue
+		}
+		switch f.kind {
+		case faultCut:
+			if f.src.has(from) && f.dst.has(to) {
+				return true
+			}
+		case faultWithhold:
+			if !f.dst.has(to) && p.carries(f.kinds) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// carries says whether p tells of a vote of one of kinds, on its own or in a
+// certificate. The vote that signs a proposal does not count: the proposal passes.
+func (p *packet) carries(kinds kindSet) bool {
+	if m := p.message; m != nil {
+		switch {
+		case m.Vote != nil:
+			return kinds.has(m.Vote.Kind)
+		case m.Certificate != nil:
+			return kinds.has(m.Certificate.Kind)
+		}
+	}
+	if r := p.response; r != nil {
+		if r.finalization != nil && kinds.has(consensus.Finalize) {
+			return true
+		}
+		for i := range r.certificates {
+			if kinds.has(r.certificates[i].Kind) {
+				return true
+			}
+		}
+	}
+	return false
+}

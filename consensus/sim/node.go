@@ -1,0 +1,315 @@
+package sim
+
+import (
+	"fmt"
+
+	"cairn/consensus"
+	"cairn/crypto"
+)
+
+// node is one process and its machine: what the driver of a real node does with
+// a core, over a simulated disk, clock and network. Fields above the blank line
+// survive a crash.
+type node struct {
+	w         *world
+	id        int
+	self      int       // member index, −1 for a full node
+	adversary adversary // nil for an honest node
+	disk      *disk
+	own       []uint32 // transactions submitted here: a pool keeps its own
+	wallSkew  int64    // ms
+	drift     int64    // ppm
+	core      *consensus.Core
+
+	up         bool
+	generation uint32
+	booted     int64 // µs of virtual time
+	monoBase   int64 // ms: a monotonic clock starts anywhere
+	paused     bool
+	busy       bool
+	inbox      []input
+	atWork     bool              // building, executing and committing
+	effects    consensus.Effects // being carried out: persist and send
+	work       work              // what comes after sending
+	executed   map[crypto.Hash]bool
+	newest     *block // executed last
+	newestAt   int64
+	wakeAt     int64 // ms of this node's monotonic clock, 0 = none
+	ticking    bool  // a Tick is in the inbox
+	pool       []uint32
+	known      map[uint32]bool // in the pool or final
+	working    bool            // last WorkPending
+	wanted     []want
+	armed      crashPoint // of an armed crash
+	crashArmed bool
+	downFor    int64
+	status     consensus.Status
+}
+
+// input is one thing for the core; body comes with a proposal or a fetched block.
+type input struct {
+	event consensus.Event
+	body  *block
+	chain *response
+}
+
+// work is the part of Effects that follows sending.
+type work struct {
+	build   *consensus.BuildRequest
+	execute []crypto.Hash
+	commit  []consensus.Certificate
+}
+
+func (k work) empty() bool { return k.build == nil && len(k.execute) == 0 && len(k.commit) == 0 }
+
+// inboxLimit bounds what a slow node queues; the rest is lost, as on a full stream.
+const inboxLimit = 4096
+
+func (nd *node) honest() bool { return nd.adversary == nil }
+
+func (nd *node) mono() int64 {
+	elapsed := nd.w.now - nd.booted
+	return nd.monoBase + (elapsed+elapsed*nd.drift/1_000_000)/millisecond
+}
+
+func (nd *node) wall() int64 { return nd.w.now/millisecond + nd.wallSkew + wallEpoch }
+
+// wallEpoch is the wall clock in milliseconds when virtual time starts.
+const wallEpoch = 1_700_000_000_000
+
+// start boots the process from what its disk holds.
+func (nd *node) start() {
+	w := nd.w
+	nd.up, nd.booted = true, w.now
+	nd.generation++
+	nd.monoBase = w.rng.between(1, 1000)
+	nd.busy, nd.paused, nd.atWork, nd.ticking, nd.working, nd.crashArmed = false, false, false, false, false, false
+	nd.inbox, nd.wanted, nd.wakeAt, nd.newest = nd.inbox[:0], nil, 0, nil
+	nd.executed = map[crypto.Hash]bool{}
+	nd.known, nd.pool = map[uint32]bool{}, nil
+	db := &nd.disk.view
+	for _, b := range db.chain {
+		for _, t := range b.transactions {
+			nd.known[t] = true
+		}
+	}
+	w.note(nd, "start at height %d, floor %d, %d records", db.head().Height, db.floor.view, len(db.records))
+	cfg := w.config(nd)
+	// The root is the newest block with a finalization of its own. After a crash
+	// between two batches of one commit the ledger is ahead of it.
+	cfg.Root = consensus.Root{Block: w.genesis.Block}
+	if c := db.floor.finalization; c != nil {
+		cfg.Root = consensus.Root{Block: w.blocks[c.Block].Block, View: c.View, Finalization: c}
+	}
+	core, effects, err := consensus.New(cfg, db.records, nd.mono(), nd.wall())
+	if err != nil {
+		w.violate("restart", "n%d cannot start from its own records: %v", nd.id, err)
+		return
+	}
+	nd.core = core
+	for _, t := range nd.own {
+		nd.learn(t)
+	}
+	nd.carryOut(effects)
+	w.queue.push(event{at: w.now + w.rng.between(0, w.plan.pollEvery), kind: evPoll, node: int32(nd.id), generation: nd.generation})
+	if nd.adversary != nil {
+		w.queue.push(event{at: w.now + w.delta(), kind: evDisrupt, node: int32(nd.id), generation: nd.generation})
+	}
+}
+
+// crash ends the process. Of what was not synced a random prefix survives, unless
+// keep says how much.
+func (nd *node) crash(keep int) {
+	if !nd.up {
+		return
+	}
+	w := nd.w
+	if nd.atWork { // some of the commits were done
+		nd.commitSome(w.rng.intn(len(nd.work.commit) + 1))
+	}
+	if keep < 0 {
+		keep = w.rng.intn(len(nd.disk.log) + 1)
+	}
+	w.note(nd, "crash: %d of %d unsynced writes survive", keep, len(nd.disk.log))
+	w.checks.durable(nd, nd.disk.crash(keep))
+	nd.up = false
+	nd.generation++
+	nd.core = nil
+	if down := nd.downFor; down >= 0 {
+		w.queue.push(event{at: w.now + down, kind: evRestart, node: int32(nd.id), generation: nd.generation})
+	}
+}
+
+// at says whether the armed crash is due at this point, and carries it out.
+func (nd *node) dies(at crashPoint, keep int) bool {
+	if !nd.crashArmed || nd.armed != at {
+		return false
+	}
+	nd.crash(keep)
+	return true
+}
+
+// deliver is what arrives from the network.
+func (nd *node) deliver(p *packet) {
+	if !nd.up {
+		return
+	}
+	from := nd.w.nodes[p.from].self
+	switch {
+	case p.message != nil:
+		nd.receive(from, p)
+	case p.pending != nil:
+		for _, t := range p.pending {
+			nd.learn(t)
+		}
+	case p.request != nil:
+		nd.answer(p.from, p.request)
+	case p.response != nil:
+		nd.accept(p.from, p.response)
+	}
+	nd.run()
+}
+
+func (nd *node) receive(from int, p *packet) {
+	m := p.message
+	if nd.adversary != nil && !nd.adversary.receive(nd, p) {
+		return
+	}
+	switch {
+	case m.Proposal != nil:
+		nd.enqueue(input{event: consensus.ProposalReceived{From: from, Proposal: *m.Proposal}, body: p.body})
+	case m.Vote != nil:
+		nd.enqueue(input{event: consensus.VoteReceived{From: from, Vote: *m.Vote}})
+	case m.Certificate != nil:
+		nd.enqueue(input{event: consensus.CertificateReceived{From: from, Certificate: *m.Certificate}})
+	}
+}
+
+func (nd *node) enqueue(in input) {
+	if len(nd.inbox) < inboxLimit {
+		nd.inbox = append(nd.inbox, in)
+	}
+}
+
+// first puts what the node itself produced before what the network brought.
+func (nd *node) first(ins ...input) {
+	nd.inbox = append(ins, nd.inbox...)
+}
+
+// run handles the inbox until it is empty or the node is busy.
+func (nd *node) run() {
+	for nd.up && !nd.busy && !nd.paused && !nd.w.failed() {
+		nd.submitWork()
+		if len(nd.inbox) == 0 {
+			return
+		}
+		var all consensus.Effects
+		n := min(len(nd.inbox), nd.w.plan.batch)
+		for _, in := range nd.inbox[:n] {
+			nd.feed(in, &all)
+		}
+		nd.inbox = append(nd.inbox[:0], nd.inbox[n:]...)
+		nd.carryOut(all)
+	}
+}
+
+// feed gives one input to the core, as the driver does: a body is handed to the
+// store, which orders it before whatever is synced later.
+func (nd *node) feed(in input, all *consensus.Effects) {
+	switch {
+	case in.chain != nil:
+		nd.adopt(in.chain, all)
+		return
+	case in.body != nil:
+		nd.store(in.body)
+	}
+	if in.event != nil {
+		nd.step(in.event, all)
+	}
+	if in.body != nil {
+		nd.step(consensus.BlockDurable{Block: in.body.Block}, all)
+	}
+}
+
+// store appends a body to the log, unsynced, unless it is there.
+func (nd *node) store(b *block) {
+	if nd.disk.view.bodies[b.Hash] == nil {
+		nd.disk.append(write{body: b})
+	}
+	nd.forget(b.Hash)
+}
+
+// step is the one place where the core is called.
+func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
+	w := nd.w
+	w.steps++
+	if _, ok := ev.(consensus.Tick); ok {
+		nd.ticking = false
+	}
+	eff := nd.core.Step(nd.mono(), nd.wall(), ev)
+	w.traceStep(nd, ev, &eff)
+	join(all, &eff)
+	nd.status = nd.core.Status()
+	w.checks.stepped(nd)
+}
+
+// join appends the effects of a later step.
+func join(all, eff *consensus.Effects) {
+	all.Persist = append(all.Persist, eff.Persist...)
+	all.Broadcast = append(all.Broadcast, eff.Broadcast...)
+	all.SendTo = append(all.SendTo, eff.SendTo...)
+	if eff.Build != nil {
+		all.Build = eff.Build
+	}
+	all.Execute = append(all.Execute, eff.Execute...)
+	all.FetchCertificates = append(all.FetchCertificates, eff.FetchCertificates...)
+	all.FetchBlocks = append(all.FetchBlocks, eff.FetchBlocks...)
+	all.Commit = append(all.Commit, eff.Commit...)
+	all.Announce = max(all.Announce, eff.Announce)
+	all.WakeAt = eff.WakeAt
+	all.Evidence = append(all.Evidence, eff.Evidence...)
+	if eff.Halt != "" {
+		all.Halt = eff.Halt
+	}
+}
+
+// submitWork tells the core when its pool gains or loses work.
+func (nd *node) submitWork() {
+	if pending := nd.hasWork(); pending != nd.working {
+		nd.working = pending
+		nd.first(input{event: consensus.WorkPending{Pending: pending}})
+	}
+}
+
+// wake schedules the next Tick.
+func (nd *node) wake(at int64) {
+	if at == nd.wakeAt {
+		return
+	}
+	nd.wakeAt = at
+	if at == 0 {
+		return
+	}
+	nd.scheduleWake()
+}
+
+func (nd *node) scheduleWake() {
+	wait := max(nd.wakeAt-nd.mono(), 0) * millisecond
+	nd.w.queue.push(event{at: nd.w.now + wait, kind: evWake, node: int32(nd.id), generation: nd.generation, arg: nd.wakeAt})
+}
+
+func (nd *node) woken(at int64) {
+	if at != nd.wakeAt || nd.ticking {
+		return
+	}
+	if nd.mono() < at { // drift
+		nd.w.queue.push(event{at: nd.w.now + millisecond/2, kind: evWake, node: int32(nd.id), generation: nd.generation, arg: at})
+		return
+	}
+	nd.wakeAt = 0
+	nd.ticking = true
+	nd.enqueue(input{event: consensus.Tick{}})
+	nd.run()
+}
+
+func (nd *node) String() string { return fmt.Sprintf("n%d", nd.id) }

@@ -1,0 +1,196 @@
+package sim
+
+import (
+	"cairn/consensus"
+	"cairn/crypto"
+)
+
+// want is a body that the core asked for and that no peer has given yet.
+type want struct {
+	hash  crypto.Hash
+	tries int
+}
+
+// Limits of requests.
+const (
+	wantLimit     = 64 // bodies asked for at a time
+	wantTries     = 3  // peers asked for one of them before the core must ask again
+	answerLimit   = 64 // certificates in one answer
+	chainLimit    = 256
+	requestFactor = 2 // Δ until a request counts as lost
+)
+
+func (nd *node) randomPeer() int {
+	if len(nd.w.nodes) == 1 {
+		return nd.id
+	}
+	i := nd.w.rng.intn(len(nd.w.nodes) - 1)
+	if i >= nd.id {
+		i++
+	}
+	return i
+}
+
+func (nd *node) ask(peer int, r *request) {
+	nd.w.network.send(nd.id, peer, &packet{from: nd.id, request: r})
+}
+
+// want looks for a body in the own store, then asks peers, one after another.
+func (nd *node) want(h crypto.Hash) {
+	if b := nd.disk.view.bodies[h]; b != nil {
+		nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
+		return
+	}
+	for _, x := range nd.wanted {
+		if x.hash == h {
+			return
+		}
+	}
+	if len(nd.wanted) < wantLimit {
+		nd.wanted = append(nd.wanted, want{hash: h})
+		nd.seek(h)
+	}
+}
+
+// seek asks the next peer for a wanted body, and is called again after a while.
+func (nd *node) seek(h crypto.Hash) {
+	for i := range nd.wanted {
+		x := &nd.wanted[i]
+		if x.hash != h {
+			continue
+		}
+		if x.tries == wantTries {
+			nd.forget(h)
+			return
+		}
+		x.tries++
+		nd.ask(nd.randomPeer(), &request{block: h})
+		nd.w.queue.push(event{
+			at: nd.w.now + requestFactor*nd.w.delta(), kind: evSeek, node: int32(nd.id), generation: nd.generation,
+			packet: &packet{request: &request{block: h}},
+		})
+		return
+	}
+}
+
+func (nd *node) forget(h crypto.Hash) {
+	for i := range nd.wanted {
+		if nd.wanted[i].hash == h {
+			nd.wanted = append(nd.wanted[:i], nd.wanted[i+1:]...)
+			return
+		}
+	}
+}
+
+// poll asks a random peer for its head, as every node does all the time.
+func (nd *node) poll() {
+	nd.w.queue.push(event{at: nd.w.now + nd.w.plan.pollEvery, kind: evPoll, node: int32(nd.id), generation: nd.generation})
+	nd.ask(nd.randomPeer(), &request{head: true})
+	nd.run()
+}
+
+// answer serves a request from what this node holds.
+func (nd *node) answer(to int, r *request) {
+	if nd.adversary != nil && !nd.adversary.serves(nd) {
+		return
+	}
+	var out response
+	db := &nd.disk.view
+	switch {
+	case r.views != nil:
+		out.certificates = nd.certificates(r.views.From, r.views.To)
+	case r.head:
+		out.head, out.finalization = true, db.floor.finalization
+		if out.finalization != nil {
+			out.blocks = []*block{nd.w.blocks[out.finalization.Block]}
+		}
+	case r.chain:
+		out.chain, out.finalization = true, db.floor.finalization
+		if out.finalization == nil {
+			return
+		}
+		top := nd.w.blocks[out.finalization.Block].Height
+		if top <= r.above || top-r.above > chainLimit {
+			return
+		}
+		out.blocks = db.chain[r.above+1 : top+1]
+	default:
+		b := db.bodies[r.block]
+		if b == nil {
+			return
+		}
+		out.blocks = []*block{b}
+	}
+	nd.w.network.send(nd.id, to, &packet{from: nd.id, response: &out})
+}
+
+// certificates are those held for a range of views: what the core has above the
+// floor, and the finalization of the floor if it settles views of the range.
+func (nd *node) certificates(from, to uint64) []consensus.Certificate {
+	var out []consensus.Certificate
+	if c := nd.disk.view.floor.finalization; c != nil && c.View >= from {
+		out = append(out, *c)
+	}
+	for _, r := range nd.disk.view.records {
+		if c := r.Certificate; c != nil && c.View >= from && c.View <= to && len(out) < answerLimit {
+			out = append(out, *c)
+		}
+	}
+	return out
+}
+
+// accept takes the answer of another node. Blocks and certificates are what they claim to be:
+// hashes and signatures were checked.
+func (nd *node) accept(from int, r *response) {
+	switch {
+	case r.chain:
+		nd.enqueue(input{chain: r})
+	case r.head:
+		nd.follow(from, r)
+	default:
+		for i := range r.certificates {
+			nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: r.certificates[i]}})
+		}
+		for _, b := range r.blocks {
+			nd.store(b)
+			nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
+		}
+	}
+}
+
+// follow compares a peer's head with ours: far behind, blocks are taken by range,
+// else the core is given the finalization and asks for what it lacks.
+func (nd *node) follow(from int, r *response) {
+	if r.finalization == nil || r.finalization.View <= nd.status.LastFinalizedView && nd.status.LastFinalizedView == nd.status.CommittedView {
+		return
+	}
+	height := nd.disk.view.head().Height
+	if top := r.blocks[0].Height; top > height+nd.w.plan.syncGap {
+		nd.ask(from, &request{chain: true, above: height})
+		return
+	}
+	nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: *r.finalization}})
+}
+
+// adopt commits blocks that a verified finalization above them makes final, and
+// tells the core where the ledger is now.
+func (nd *node) adopt(r *response, all *consensus.Effects) {
+	blocks := r.blocks
+	for len(blocks) > 0 && nd.disk.view.final(blocks[0]) {
+		blocks = blocks[1:]
+	}
+	if len(blocks) == 0 || blocks[0].parent != nd.disk.view.head() {
+		return
+	}
+	nd.w.note(nd, "sync from height %d to %d", blocks[0].Height, blocks[len(blocks)-1].Height)
+	for i, b := range blocks {
+		batch := &commit{block: b}
+		if i == len(blocks)-1 {
+			batch.floor = r.finalization
+		}
+		nd.commit(batch)
+	}
+	nd.prune()
+	top := blocks[len(blocks)-1]
+	nd.step(consensus.Synced{Block: top.Block, Finalization: *r.finalization}, all)
+}
