@@ -139,6 +139,7 @@ func ReadRegistry(r Reader) (*genesis.ValidatorSet, uint32, error) {
 	for i := range count {
 		base := memberSlot(i)
 		account := reg.slot(base)
+		reg.checkZero(base, account[:12])
 		members = append(members, genesis.Validator{
 			Address: crypto.Address(account[12:]),
 			PeerID:  reg.text(slotPlus(base, 1)),
@@ -173,13 +174,18 @@ func (r *registryReader) slot(slot crypto.Hash) crypto.Hash {
 	return v
 }
 
-func (r *registryReader) number(slot crypto.Hash) uint64 {
-	v := r.slot(slot)
-	for _, b := range v[:24] {
+// checkZero: padding is zero, so that one set has one storage.
+func (r *registryReader) checkZero(slot crypto.Hash, padding []byte) {
+	for _, b := range padding {
 		if b != 0 && r.err == nil {
-			r.err = invalid(ErrRegistry, "slot %s is above 2^64-1", slot)
+			r.err = invalid(ErrRegistry, "slot %s has bytes where zeros belong", slot)
 		}
 	}
+}
+
+func (r *registryReader) number(slot crypto.Hash) uint64 {
+	v := r.slot(slot)
+	r.checkZero(slot, v[:24])
 	return binary.BigEndian.Uint64(v[24:])
 }
 
@@ -191,6 +197,7 @@ func (r *registryReader) text(slot crypto.Hash) string {
 			r.err = invalid(ErrRegistry, "slot %s is no string", slot)
 			return ""
 		}
+		r.checkZero(slot, v[n:31])
 		return string(v[:n])
 	}
 	n := (r.number(slot) - 1) / 2
@@ -200,8 +207,9 @@ func (r *registryReader) text(slot crypto.Hash) string {
 	var out []byte
 	data := crypto.Keccak256(slot[:])
 	for i := uint64(0); r.err == nil && uint64(len(out)) < n; i++ {
-		v := r.slot(slotPlus(data, i))
-		out = append(out, v[:min(32, n-uint64(len(out)))]...)
+		v, rest := r.slot(slotPlus(data, i)), min(32, n-uint64(len(out)))
+		r.checkZero(slot, v[rest:])
+		out = append(out, v[:rest]...)
 	}
 	return string(out)
 }
