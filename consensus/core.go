@@ -189,7 +189,9 @@ func (c *Core) Step(mono, wall int64, ev Event) Effects {
 	case Executed:
 		c.onExecuted(&e)
 	case BlockDurable:
-		c.place(e.Block, true)
+		if c.blocks[e.Block.Hash] != nil { // nobody asked for any other
+			c.place(e.Block, true)
+		}
 	case WorkPending:
 		c.onWork(e.Pending)
 	case Persisted:

@@ -156,6 +156,12 @@ func (c *Core) onProposal(from int, p *Proposal) {
 		return
 	}
 	vs.proposal, vs.rejected = &Proposal{Block: p.Block, Vote: *v}, ""
+	if vs == c.cur {
+		// What the header alone condemns is not worth an execution.
+		if _, vs.rejected = c.acceptable(vs.proposal); vs.rejected != "" {
+			return
+		}
+	}
 	c.place(p.Block, false)
 }
 

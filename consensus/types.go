@@ -130,7 +130,8 @@ type (
 		Reason  string // for Invalid
 	}
 	// BlockDurable says that a body is here and will be durable before anything
-	// that a later Persist writes. It follows each Proposal and answers FetchBlock.
+	// that a later Persist writes. It follows each Proposal and answers FetchBlocks;
+	// a block that the core does not know is ignored.
 	BlockDurable struct{ Block Block }
 	// WorkPending says whether the pool holds a transaction that a builder would
 	// include now.
