@@ -59,6 +59,8 @@ func malformed(t *testing.T) map[string][]byte {
 		"unknown key flag":         list(t, []byte{0x40}, []byte{1}),
 		"key padding is not zero":  list(t, []byte{0x21}, []byte{1}),
 		"byte in two bytes":        {0xc3, 0x20, 0x81, 0x01},
+		"key of 65 digits":         list(t, append([]byte{0x30}, hash...), []byte{1}),
+		"key of 60 bytes":          list(t, make([]byte, 60), hash),
 		"empty value":              list(t, []byte{0x20}, []byte{}),
 		"value is a list":          list(t, []byte{0x20}, raw(leaf)),
 		"extension, empty key":     list(t, []byte{0x00}, hash),
@@ -113,10 +115,12 @@ func TestNodeDepth(t *testing.T) {
 	last := raw(list(t, digits(0, true), []byte{1}))
 	embedded := branch(t, map[int]any{0: last, 1: last}, nil)
 	end := branch(t, map[int]any{0: raw(embedded), 1: hash}, nil) // at digit 63, with a branch at 64
+	long := list(t, digits(64, true), []byte{1})                  // good for a root only
+	longHash := crypto.Keccak256(long)
 	endHash := crypto.Keccak256(end)
 	for name, blob := range map[string][]byte{
 		"leaf, key too short":   list(t, digits(63, true), []byte{1}),
-		"leaf, key too long":    list(t, digits(65, true), []byte{1}),
+		"leaf, key too long":    branch(t, map[int]any{0: longHash[:], 1: hash}, nil),
 		"extension of 64":       list(t, digits(64, false), hash),
 		"branch at the end":     list(t, digits(63, false), endHash[:]),
 		"leaf above its digits": branch(t, map[int]any{0: last, 1: hash}, nil),
@@ -124,6 +128,9 @@ func TestNodeDepth(t *testing.T) {
 		v := New(crypto.Keccak256(blob), func(path []byte, _ crypto.Hash) ([]byte, error) {
 			if len(path) == 0 {
 				return blob, nil
+			}
+			if name == "leaf, key too long" {
+				return long, nil
 			}
 			return end, nil
 		})

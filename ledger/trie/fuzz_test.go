@@ -39,9 +39,6 @@ func encodeAgain(t *testing.T, n *node) []byte {
 		return u.sealLeaf(&draft{kind: kindLeaf, key: key, content: value}).blob
 	case kindExt:
 		key, child := n.ext()
-		if key.len() > maxDepth { // longer than any path
-			return n.blob
-		}
 		return u.sealExt(&draft{kind: kindExt, key: key, child: u.keep(child)}, 0).blob
 	default:
 		d := &draft{kind: kindBranch, touched: 0xffff, kids: new([16]*draft)}

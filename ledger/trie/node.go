@@ -50,29 +50,17 @@ func (l link) hashed() bool { return len(l.item) == refLength }
 // hash is the hash of a child that is referred to by hash.
 func (l link) hash() crypto.Hash { return crypto.Hash(l.item[1:]) }
 
-// itemLength is the length of the first RLP item in b, whose encoding is
-// known to be right.
+// itemLength is the length of the first RLP item in b: a key or a reference,
+// which are shorter than 56 bytes, known to be right.
 func itemLength(b []byte) int {
 	switch c := b[0]; {
 	case c < 0x80:
 		return 1
-	case c < 0xb8:
-		return 1 + int(c-0x80)
 	case c < 0xc0:
-		return longLength(b, int(c-0xb7))
-	case c < 0xf8:
-		return 1 + int(c-0xc0)
+		return 1 + int(c-0x80)
 	default:
-		return longLength(b, int(c-0xf7))
+		return 1 + int(c-0xc0)
 	}
-}
-
-func longLength(b []byte, width int) int {
-	size := 0
-	for _, c := range b[1 : 1+width] {
-		size = size<<8 | int(c)
-	}
-	return 1 + width + size
 }
 
 // headerLength is the length of the header of the first RLP item in b.
@@ -135,7 +123,7 @@ func itemLink(payload []byte, at *node) link {
 }
 
 // decode checks the encoding of a node strictly: canonical RLP and hex-prefix,
-// no empty value, no extension of anything but a branch (as far as the child
+// no key longer than 64 digits, no empty value, no extension of anything but a branch (as far as the child
 // is here), no value in a branch (all keys are of one length, or at least none
 // is a prefix of another), no branch with fewer than two children.
 // Errors: ErrNode.
@@ -169,6 +157,9 @@ func decodeShort(payload []byte) (kind, error) {
 	key, leaf, ok := parseCompact(compact)
 	if !ok {
 		return 0, fmt.Errorf("%w: key %x is not canonical", ErrNode, compact)
+	}
+	if key.len() > maxDepth {
+		return 0, fmt.Errorf("%w: key of %d digits", ErrNode, key.len())
 	}
 	if leaf {
 		value, _, err := rlp.SplitString(second)
