@@ -1,0 +1,235 @@
+package p2p
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"cairn/crypto"
+)
+
+// handshakeProtocol is the same on all networks, so that a node of another one
+// can be told so.
+const handshakeProtocol = protocol.ID("/cairn/handshake/1")
+
+// networkPrefix begins the protocol ids of a network: 8 bytes of the genesis
+// hash are enough to keep networks apart, the handshake checks all 32.
+func networkPrefix(genesis crypto.Hash) string {
+	return "/cairn/" + hex.EncodeToString(genesis[:8])
+}
+
+func (h *Host) hello(r refusal) *hello {
+	return &hello{
+		Version: wireVersion, Lowest: wireVersionMin, Genesis: h.cfg.Genesis, Refusal: r,
+		UserAgent: h.cfg.UserAgent, RuleSets: h.cfg.RuleSets,
+	}
+}
+
+// judge decides whether p, who said m, can be a peer.
+func (h *Host) judge(p peer.ID, m *hello) refusal {
+	switch {
+	case m.Genesis != h.cfg.Genesis:
+		return refusalGenesis
+	case m.Version < wireVersionMin || m.Lowest > wireVersion:
+		return refusalVersion
+	}
+	switch h.gater.check(p) {
+	case ErrBanned:
+		return refusalBanned
+	case ErrNotAllowed:
+		return refusalNotAllowed
+	}
+	if !h.roomFor(p) {
+		return refusalTooManyPeers
+	}
+	return refusalNone
+}
+
+// shake says hello to a peer that was dialled.
+func (h *Host) shake(s *peerState) {
+	ctx, cancel := context.WithTimeout(network.WithNoDial(s.ctx, "handshake"), h.cfg.HandshakeTimeout)
+	defer cancel()
+	m, err := h.exchangeHello(ctx, s.id)
+	if err == nil {
+		var byPeer bool
+		r := m.Refusal
+		if byPeer = r != refusalNone; !byPeer {
+			r = h.judge(s.id, m)
+		}
+		if r == refusalNone {
+			h.ready(s, m)
+			return
+		}
+		err = &IncompatibleError{Kind: r.kind(), Ours: h.cfg.Genesis, Theirs: m.Genesis, UserAgent: m.UserAgent, ByPeer: byPeer}
+	}
+	h.refuse(s, err)
+}
+
+func (h *Host) exchangeHello(ctx context.Context, p peer.ID) (*hello, error) {
+	stream, err := h.host.NewStream(ctx, p, handshakeProtocol)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	defer stream.Close()
+	defer context.AfterFunc(ctx, func() { stream.Reset() })()
+	if _, err = stream.Write(appendFrame(nil, h.hello(refusalNone).encode())); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	raw, err := readFrame(stream, maxHello)
+	if err != nil {
+		h.countFrameError(err)
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	m, err := decodeHello(raw)
+	if err != nil {
+		h.count.inc(cFramesMalformed)
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	return m, nil
+}
+
+// answerHandshake is the side that was dialled.
+func (h *Host) answerHandshake(stream network.Stream) {
+	s := h.state(stream.Conn().RemotePeer())
+	if s == nil {
+		return
+	}
+	stream.SetDeadline(time.Now().Add(h.cfg.HandshakeTimeout))
+	raw, err := readFrame(stream, maxHello)
+	if err != nil {
+		h.countFrameError(err)
+		h.refuse(s, fmt.Errorf("%w: %w", ErrHandshake, err))
+		return
+	}
+	m, err := decodeHello(raw)
+	if err != nil {
+		h.count.inc(cFramesMalformed)
+		h.Penalize(s.id, FaultMalformed)
+		h.refuse(s, fmt.Errorf("%w: %w", ErrHandshake, err))
+		return
+	}
+	r := h.judge(s.id, m)
+	if r == refusalNone {
+		// Before the answer: the peer may use other protocols as soon as it
+		// has it.
+		h.ready(s, m)
+	}
+	_, err = stream.Write(appendFrame(nil, h.hello(r).encode()))
+	if r != refusalNone {
+		// The answer must arrive before the connection goes: wait until the
+		// peer has closed its side.
+		stream.CloseWrite()
+		stream.SetReadDeadline(time.Now().Add(time.Second))
+		io.Copy(io.Discard, io.LimitReader(stream, 1))
+		h.refuse(s, &IncompatibleError{Kind: r.kind(), Ours: h.cfg.Genesis, Theirs: m.Genesis, UserAgent: m.UserAgent})
+		return
+	}
+	if err == nil {
+		stream.Close()
+	}
+}
+
+// ready notes that the handshake with a peer is done.
+func (h *Host) ready(s *peerState, m *hello) {
+	h.mu.Lock()
+	if h.peers[s.id] != s {
+		h.mu.Unlock()
+		return
+	}
+	first := s.hello == nil
+	s.hello = m
+	if !first {
+		h.mu.Unlock()
+		return
+	}
+	s.since = time.Now()
+	close(s.readyOnce)
+	h.settleLocked(s.id, nil)
+	if snd := h.senders[s.id]; snd != nil {
+		snd.poke()
+	}
+	if k := h.keepers[s.id]; k != nil {
+		k.poke()
+	}
+	h.spawnLocked(func() { h.askForPeers(s) })
+	h.spawnLocked(func() { h.ping(s.id) })
+	h.mu.Unlock()
+	h.count.inc(cHandshakes)
+	h.book.met(s.id)
+	h.poke()
+	h.log.Debug("peer ready", "peer", s.id, "agent", m.UserAgent)
+}
+
+// refuse disconnects a peer whose handshake failed or that cannot be a peer.
+func (h *Host) refuse(s *peerState, err error) {
+	if h.ctx.Err() != nil {
+		return
+	}
+	h.mu.Lock()
+	done := s.hello != nil
+	h.mu.Unlock()
+	var bad *IncompatibleError
+	if !errors.As(err, &bad) && done {
+		return // another connection's handshake was fine, this one's stream broke
+	}
+	switch {
+	case errors.Is(err, ErrWrongGenesis):
+		h.count.inc(cWrongGenesis)
+	case errors.Is(err, ErrIncompatible):
+		h.count.inc(cIncompatible)
+	case bad != nil:
+		h.count.inc(cPeersRefused)
+	default:
+		h.count.inc(cHandshakesFailed)
+	}
+	if bad != nil && h.mustKeep(s.id) {
+		h.log.Warn("handshake with a bootnode or validator failed; check its genesis file, version and settings", "peer", s.id, "err", err)
+	} else {
+		h.log.Debug("handshake failed", "peer", s.id, "err", err)
+	}
+	h.book.failed(s.id)
+	h.mu.Lock()
+	h.settleLocked(s.id, err)
+	h.mu.Unlock()
+	h.host.Network().ClosePeer(s.id)
+}
+
+// expectHandshake disconnects a peer that never completes a handshake.
+func (h *Host) expectHandshake(s *peerState) {
+	t := time.NewTimer(h.cfg.HandshakeTimeout)
+	defer t.Stop()
+	select {
+	case <-s.readyOnce:
+	case <-s.ctx.Done():
+	case <-t.C:
+		h.count.inc(cStreamsSlow)
+		h.refuse(s, fmt.Errorf("%w: nothing within %s", ErrHandshake, h.cfg.HandshakeTimeout))
+	}
+}
+
+// countFrameError counts why a frame could not be read and answers the fault
+// to charge for, if any.
+func (h *Host) countFrameError(err error) (Fault, bool) {
+	switch {
+	case errors.Is(err, ErrFrameTooLarge):
+		h.count.inc(cFramesOversize)
+		return FaultOversize, true
+	case errors.Is(err, ErrFrameEmpty):
+		h.count.inc(cFramesMalformed)
+		return FaultMalformed, true
+	case errors.Is(err, ErrFrameTruncated):
+		h.count.inc(cFramesMalformed)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		h.count.inc(cStreamsSlow)
+		return FaultSlow, true
+	}
+	return "", false
+}
