@@ -19,27 +19,34 @@ func (t *Trie) Resident() int { return t.resident }
 // that of a walk through all nodes in memory, is shared by many updates.
 //
 // What Bound drops must be in the source: call it on versions that are stored.
-func (t *Trie) Bound(maxNodes int) *Trie {
+func (t *Trie) Bound(maxNodes int) *Trie { return t.BoundAbove(t, maxNodes) }
+
+// BoundAbove is Bound for a version whose own changes are not stored yet.
+// stored is the version on disk that t was made from by Update, Bound,
+// BoundAbove and WithSource. Nodes made after it stay whatever maxNodes says:
+// they are nowhere else. So a chain of unfinalized blocks is bounded while
+// each block is built on the one before it, and never on a version that was
+// bounded after it was stored.
+func (t *Trie) BoundAbove(stored *Trie, maxNodes int) *Trie {
 	if t.resident <= max(maxNodes, 0) {
 		return t
-	}
-	keep := max(maxNodes, 0) / 4 * 3
-	c := *t
-	c.root.node, c.resident = nil, 0
-	if keep == 0 {
-		return &c
 	}
 	order := make([]rank, 0, t.resident)
 	t.root.node.visit(0, func(n *node, depth int) { order = append(order, n.rank(depth)) })
 	slices.SortFunc(order, func(a, b rank) int { return a.compare(b) })
-	// Nodes of one rank stay or go together.
-	cut := order[keep]
+	cut := order[max(maxNodes, 0)/4*3]
+	if cut.gen > stored.gen {
+		cut = rank{gen: stored.gen} // all that is stored
+	}
+	c := *t
+	c.resident = 0
 	c.root.node = t.root.node.trim(0, cut, &c.resident)
 	return &c
 }
 
 // rank is the place of a node among those that may be dropped: the later
-// update first, then the one nearer to the root.
+// update first, then the one nearer to the root. Nodes of one rank stay or go
+// together.
 type rank struct {
 	gen   uint32
 	depth int // nodes above it

@@ -112,3 +112,55 @@ func TestBoundOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// A chain whose blocks are stored three behind the newest stays within bounds,
+// and no node that only memory has is ever dropped.
+func TestBoundAboveKeepsWhatIsNotStored(t *testing.T) {
+	t.Parallel()
+	seeds(t, 10, func(t *testing.T, r *rand.Rand) {
+		const limit, lag = 150, 3
+		s := shapes[r.IntN(len(shapes))]
+		o, d := newOracle(), disk{}
+		stored := New(EmptyRoot, d.source)
+		v := stored
+		type pending struct {
+			trie *Trie
+			set  *NodeSet
+		}
+		var waiting []pending
+		for range 40 {
+			entries := s.batch(r, o, 30, 0.1)
+			next, set, err := v.Update(entries)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.apply(entries)
+			fresh := 0
+			if waiting = append(waiting, pending{next, set}); len(waiting) > lag {
+				stored = waiting[0].trie
+				d.apply(t, waiting[0].set)
+				waiting = waiting[1:]
+			}
+			next.root.node.visit(0, func(n *node, _ int) {
+				if n.gen > stored.gen {
+					fresh++
+				}
+			})
+			v = next.BoundAbove(stored, limit)
+			if v.Resident() > max(limit, fresh) || v.Hash() != o.trie.Hash() {
+				t.Fatalf("%d nodes in memory, bound is %d, %d are not stored", v.Resident(), limit, fresh)
+			}
+			checkMemory(t, v)
+			checkValues(t, r, v, o, s)
+			if none := next.BoundAbove(stored, 0); none.Resident() > fresh {
+				t.Fatalf("%d nodes in memory, %d are not stored", none.Resident(), fresh)
+			} else {
+				checkValues(t, r, none, o, s)
+			}
+		}
+		for _, p := range waiting {
+			d.apply(t, p.set)
+		}
+		d.mustEqual(t, reachable(t, v))
+	})
+}
