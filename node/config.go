@@ -22,6 +22,8 @@ type Config struct {
 	Metrics MetricsConfig `toml:"metrics"`
 	Log     LogConfig     `toml:"log"`
 	Store   StoreConfig   `toml:"store"`
+
+	AllowDevelopmentKeys bool `toml:"allow_development_keys"` // on addresses that are not loopback
 }
 
 // P2PConfig says how the node meets others.

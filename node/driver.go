@@ -63,6 +63,7 @@ type driver struct {
 	origin   time.Time // of the monotonic clock
 	wakeAt   int64     // mono milliseconds, 0 = none
 	hadWork  bool
+	tip      crypto.Hash // newest block executed or committed
 	bodies   map[crypto.Hash]*types.Block
 	fetching map[crypto.Hash]bool
 	logged   time.Time // of the last Info about a final block
@@ -141,7 +142,9 @@ func (d *driver) run(ctx context.Context) error {
 		case v := <-d.inbox:
 			err = d.handle(v)
 		case <-d.work:
-			err = d.lookAtPool()
+			if !d.hadWork { // additions take no work away
+				err = d.lookAtPool()
+			}
 		case <-timer.C:
 			err = d.step(consensus.Tick{})
 		}
@@ -182,12 +185,28 @@ func (d *driver) handle(v any) error {
 
 // lookAtPool tells the core when work appears or ends.
 func (d *driver) lookAtPool() error {
-	has := d.pool.HasWork()
+	ev := d.workChange()
+	if ev == nil {
+		return nil
+	}
+	return d.step(ev)
+}
+
+// workChange is the event that tells the core of a change, or nil.
+func (d *driver) workChange() consensus.Event {
+	has := d.hasWork()
 	if has == d.hadWork {
 		return nil
 	}
 	d.hadWork = has
-	return d.step(consensus.WorkPending{Pending: has})
+	return consensus.WorkPending{Pending: has}
+}
+
+// hasWork says whether a builder on the newest executed block would include a
+// transaction of the pool. Transactions of blocks that are not final yet do not
+// count, or an empty block would follow each burst.
+func (d *driver) hasWork() bool {
+	return d.pool.HasWork() && d.pool.Candidates(d.ledger.Included(d.tip)).Next() != nil
 }
 
 // keepBody remembers a block that is not final yet. Beyond the limit the oldest

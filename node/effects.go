@@ -61,6 +61,7 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 			return nil, err
 		}
 		answers = append(answers, built)
+		answers = d.withWorkChange(answers)
 	}
 	for _, hash := range e.Execute {
 		more, err := d.execute(hash)
@@ -68,6 +69,7 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 			return nil, err
 		}
 		answers = append(answers, more...)
+		answers = d.withWorkChange(answers)
 	}
 	for i := range e.Commit {
 		if err := d.commit(&e.Commit[i]); err != nil {
@@ -86,6 +88,14 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 		d.log.Error("consensus halted: this node signs nothing more; compare its blocks with the other validators'", "reason", e.Halt)
 	}
 	return answers, nil
+}
+
+// withWorkChange adds the event of a change of work, if there was one.
+func (d *driver) withWorkChange(answers []consensus.Event) []consensus.Event {
+	if ev := d.workChange(); ev != nil {
+		answers = append(answers, ev)
+	}
+	return answers
 }
 
 // persist writes the records and syncs once. Bodies put before become durable
@@ -107,27 +117,24 @@ func (d *driver) persist(records []consensus.Record) error {
 // build makes, executes and keeps the block of a view that we lead.
 func (d *driver) build(req *consensus.BuildRequest) (consensus.Event, error) {
 	failed := consensus.Built{View: req.View, Failed: true}
-	state, err := d.ledger.State(req.Parent)
-	if err != nil {
-		d.log.Warn("cannot build: the parent's state is not here", "view", req.View, "parent", req.Parent, "err", err)
+	if !d.ledger.Executed(req.Parent) {
+		d.log.Warn("cannot build: the parent's state is not here", "view", req.View, "parent", req.Parent)
 		return failed, nil
 	}
 	block, err := d.ledger.Build(req.Parent, chain.BuildParams{
 		Epoch: req.Epoch, View: req.View, TimestampMillis: uint64(req.MinTimestamp), Proposer: d.key.Address(),
-	}, d.pool.Candidates(state, d.ledger.Included(req.Parent)))
+	}, d.pool.Candidates(d.ledger.Included(req.Parent)))
 	if err != nil {
 		return nil, fmt.Errorf("build the block of view %d: %w", req.View, err)
 	}
-	if err := d.store.PutBody(block.Hash(), chain.EncodeBlock(block)); err != nil {
-		return nil, fmt.Errorf("keep the block of view %d: %w", req.View, err)
-	}
 	d.keepBody(block)
+	d.tip = block.Hash()
 	d.meters.proposed.Inc()
-	return consensus.Built{View: req.View, Block: blockFacts(block)}, nil
+	return consensus.Built{View: req.View, Block: blockFacts(block), Closing: d.ledger.Closing(block.Hash())}, nil
 }
 
-// execute runs a block on its parent's state and, if it is good, makes its body
-// durable with the next synced write.
+// execute runs a block on its parent's state. If it is good, the ledger has put
+// its body where the next synced write makes it durable.
 func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 	missing := []consensus.Event{consensus.Executed{Block: hash, Status: consensus.ExecutionMissing}}
 	block, err := d.body(hash)
@@ -150,9 +157,7 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 		return nil, fmt.Errorf("execute block %d %s: %w", block.NumberU64(), hash, err)
 	}
 	d.meters.execution.Observe(time.Since(start).Seconds())
-	if err := d.store.PutBody(hash, chain.EncodeBlock(block)); err != nil {
-		return nil, fmt.Errorf("keep block %d: %w", block.NumberU64(), err)
-	}
+	d.tip = hash
 	return []consensus.Event{
 		consensus.Executed{Block: hash, Status: consensus.ExecutionOK, Closing: d.ledger.Closing(hash)},
 		consensus.BlockDurable{Block: blockFacts(block)},
@@ -204,14 +209,20 @@ func (d *driver) finalize(hash crypto.Hash, c *consensus.Certificate) error {
 			return err
 		}
 	}
+	if !d.ledger.Executed(d.tip) {
+		d.tip = hash // what was built on a branch that is not final is gone
+	}
 	d.publishFinalization(c)
-	return d.lookAtPool()
+	d.poolChanged()
+	return nil
 }
 
 // finalized does what follows each final block.
 func (d *driver) finalized(f *ledger.Final) error {
 	head := f.Block.Header()
-	d.pool.Reset(head, chain.NextBaseFee(d.ledger.Config(), head), d.ledger, f.Block.Transactions())
+	if err := d.pool.Reset(head, chain.NextBaseFee(&d.ledger.Config().Rules, head), d.ledger, f.Block.Transactions()); err != nil {
+		return fmt.Errorf("reset the pool: %w", err)
+	}
 	for _, tx := range f.Block.Transactions() {
 		if err := d.forgetLocal(tx.Hash()); err != nil {
 			return err

@@ -26,7 +26,7 @@ func (d *driver) handlers(ctx context.Context) p2p.Handlers {
 		Transactions: d.onTransactions,
 		Finalization: d.onFinalization,
 		Consensus:    func(from peer.ID, msg []byte) { d.onConsensus(ctx, from, msg) },
-		Requests: map[string]func(context.Context, peer.ID, []byte) ([]byte, error){
+		Requests: map[string]p2p.Request{
 			requestStatus:       d.serveStatus,
 			requestBlocks:       d.serveBlocks,
 			requestBlock:        d.serveBlock,
@@ -192,7 +192,7 @@ func (d *driver) indexOf(p peer.ID) int {
 func (d *driver) refuse(from peer.ID, what string, err error) {
 	d.meters.refused.WithLabelValues(what).Inc()
 	d.log.Debug("refused", "what", what, "peer", from, "err", err)
-	d.host.Penalize(from, what+": "+err.Error())
+	d.host.Penalize(from, p2p.FaultMalformed)
 }
 
 // maxConsensusBytes bounds one consensus message: a full block and what is

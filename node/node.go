@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -55,7 +56,6 @@ type Node struct {
 	driver  *driver
 	host    *p2p.Host
 	core    consensus.Config
-	peerIDs struct{ own peer.ID }
 	servers servers
 }
 
@@ -127,7 +127,7 @@ func loadValidatorKey(path string) (*crypto.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the validator key: %w", err)
 	}
-	key, err := crypto.ParsePrivateKey(string(trimSpace(raw)))
+	key, err := crypto.ParsePrivateKey(strings.TrimSpace(string(raw)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -240,7 +240,10 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) startPool() error {
 	d := n.driver
 	head := d.ledger.Head()
-	d.pool.Reset(head, chain.NextBaseFee(&n.spec.Rules, head), d.ledger, nil)
+	if err := d.pool.Reset(head, chain.NextBaseFee(&n.spec.Rules, head), d.ledger, nil); err != nil {
+		return fmt.Errorf("start the pool: %w", err)
+	}
+	d.tip = head.Hash()
 	if err := d.restoreLocals(); err != nil {
 		return fmt.Errorf("restore own transactions: %w", err)
 	}

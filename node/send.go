@@ -79,25 +79,16 @@ func (d *driver) announce(to consensus.Announce) {
 	leader := d.core.Status().Leader
 	for i, p := range d.peers {
 		if i != d.self && (to == consensus.AnnounceAll || i == leader) {
-			d.host.SendTransactions(p, raws)
+			_ = d.host.SendTransactions(p, raws) // repeated anyway
 		}
 	}
 }
 
 func (d *driver) pendingRaws(limit int) [][]byte {
-	state, err := d.ledger.State(d.ledger.HeadInfo().Hash)
-	if err != nil {
-		return nil
-	}
-	c := d.pool.Candidates(state, func(crypto.Hash) bool { return false })
-	var raws [][]byte
-	for len(raws) < limit {
-		tx := c.Next()
-		if tx == nil {
-			break
-		}
-		raws = append(raws, chain.EncodeTransaction(tx))
-		c.Accept()
+	txs := d.pool.Executable(limit)
+	raws := make([][]byte, len(txs))
+	for i, tx := range txs {
+		raws[i] = chain.EncodeTransaction(tx)
 	}
 	return raws
 }

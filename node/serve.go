@@ -20,6 +20,10 @@ func maxConsensusBytes(rules *genesis.Rules) int {
 	return int(rules.BlockBytes+rules.BlockBytes/4) + 64<<10
 }
 
+// maxAnswerBytes bounds one answer to a request: a range takes blocks until it
+// has maxRangeBytes and may go on to the next finalization.
+func maxAnswerBytes(block int) int { return max(16<<20, maxRangeBytes+4*block) }
+
 // serveStatus answers where this node stands.
 func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, error) {
 	if len(req) != 0 {
@@ -60,7 +64,7 @@ func (d *driver) serveBlocks(ctx context.Context, _ peer.ID, req []byte) ([]byte
 	size, proven := 0, 0
 	for h := q.From; h <= head && h >= 1; h++ {
 		full := uint64(len(answer.Blocks)) >= min(q.Count, maxRangeBlocks) || size >= maxRangeBytes
-		if full && proven > 0 || ctx.Err() != nil {
+		if full && proven > 0 || ctx.Err() != nil || len(answer.Blocks) >= 2*maxRangeBlocks {
 			break
 		}
 		hash, err := d.ledger.HashByHeight(h)

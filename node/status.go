@@ -66,7 +66,7 @@ func (n *Node) Status() rpc.Status {
 		s.Syncing, s.Target = true, hexutil.Uint64(t)
 	}
 	stats := d.pool.Stats()
-	s.Pending, s.Queued = stats.Pending, stats.Queued
+	s.Pending, s.Queued = stats.Executable, stats.Gapped
 	if state.Halted != "" {
 		s.Problems = append(s.Problems, "consensus halted, this node signs nothing more: "+state.Halted)
 	}

@@ -222,9 +222,6 @@ func (d *driver) applyRange(blocks []certifiedBlock) error {
 		if err := d.ledger.Execute(b.block); err != nil {
 			return d.contradiction(blocks[i:], err)
 		}
-		if err := d.store.PutBody(b.block.Hash(), chain.EncodeBlock(b.block)); err != nil {
-			return fmt.Errorf("keep block %d: %w", b.block.NumberU64(), err)
-		}
 		if b.finalization == nil {
 			continue // committed with the next one that has a finalization
 		}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"cairn/ledger/store"
+	"cairn/ledger"
 )
 
 // callError is an error with a code of JSON-RPC. Those without one go out as
@@ -29,14 +29,11 @@ func invalidParams(format string, args ...any) error {
 	return &callError{code: codeInvalidParams, text: fmt.Sprintf(format, args...)}
 }
 
-var (
-	errHeaderNotFound = errors.New("header not found")
-	errUnknownBlock   = errors.New("unknown block")
-)
+var errHeaderNotFound = errors.New("header not found")
 
 // absent turns "not found" into no error: the answer is null.
 func absent(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrFuture) {
 		return nil
 	}
 	return err

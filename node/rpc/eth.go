@@ -9,8 +9,8 @@ import (
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"cairn/crypto"
+	"cairn/ledger"
 	"cairn/ledger/chain"
-	"cairn/ledger/store"
 )
 
 // ethAPI answers the eth_ methods.
@@ -62,7 +62,7 @@ func (a *ethAPI) resolve(at *rpc.BlockNumberOrHash) (uint64, error) {
 	}
 	if hash, ok := at.Hash(); ok {
 		h, err := a.b.Ledger.HeaderByHash(hash)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, ledger.ErrNotFound) {
 			return 0, errHeaderNotFound
 		}
 		if err != nil {
@@ -151,21 +151,21 @@ func (a *ethAPI) GetUncleCountByBlockHash(hash crypto.Hash) (*hexutil.Uint, erro
 // GetTransactionByHash answers a final transaction, or one that waits with null
 // block fields.
 func (a *ethAPI) GetTransactionByHash(hash crypto.Hash) (*transaction, error) {
-	tx, blockHash, _, index, found, err := a.b.Ledger.Transaction(hash)
+	tx, _, height, index, err := a.b.Ledger.Transaction(hash)
+	if errors.Is(err, ledger.ErrNotFound) {
+		if tx := a.b.Pool.Get(hash); tx != nil {
+			return a.encoder().transaction(tx, nil, 0), nil
+		}
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	if found {
-		h, err := a.b.Ledger.HeaderByHash(blockHash)
-		if err != nil {
-			return nil, err
-		}
-		return a.encoder().transaction(tx, h, index), nil
+	h, err := a.b.Ledger.HeaderByHeight(height)
+	if err != nil {
+		return nil, err
 	}
-	if tx := a.b.Pool.Get(hash); tx != nil {
-		return a.encoder().transaction(tx, nil, 0), nil
-	}
-	return nil, nil
+	return a.encoder().transaction(tx, h, index), nil
 }
 
 // GetTransactionByBlockNumberAndIndex answers a transaction of a final block.
@@ -193,9 +193,9 @@ func (a *ethAPI) transactionAt(index hexutil.Uint) func(*types.Block, error) (*t
 // GetTransactionReceipt answers the receipt of a final transaction; null until
 // it is final.
 func (a *ethAPI) GetTransactionReceipt(hash crypto.Hash) (map[string]any, error) {
-	tx, _, height, index, found, err := a.b.Ledger.Transaction(hash)
-	if err != nil || !found {
-		return nil, err
+	tx, _, height, index, err := a.b.Ledger.Transaction(hash)
+	if err != nil {
+		return nil, absent(err)
 	}
 	receipts, err := a.b.Ledger.Receipts(height)
 	if err != nil {

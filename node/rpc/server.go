@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,8 +12,6 @@ import (
 	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/cors"
-
-	"context"
 
 	"cairn/genesis"
 	"cairn/ledger"

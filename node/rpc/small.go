@@ -1,13 +1,16 @@
 package rpc
 
 import (
+	"errors"
+	"fmt"
+	"strconv"
+
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/rpc"
 
 	"cairn/crypto"
-	"cairn/ledger/store"
-	"errors"
-	"strconv"
+	"cairn/ledger"
+	"cairn/ledger/chain"
 )
 
 // netAPI answers the net_ methods.
@@ -40,7 +43,7 @@ type txpoolAPI struct{ b Backend }
 // block, queued wait for an earlier nonce.
 func (a *txpoolAPI) Status() map[string]hexutil.Uint {
 	s := a.b.Pool.Stats()
-	return map[string]hexutil.Uint{"pending": hexutil.Uint(s.Pending), "queued": hexutil.Uint(s.Queued)}
+	return map[string]hexutil.Uint{"pending": hexutil.Uint(s.Executable), "queued": hexutil.Uint(s.Gapped)}
 }
 
 // cairnAPI answers the cairn_ methods.
@@ -87,32 +90,30 @@ func (a *cairnAPI) Finality(at rpc.BlockNumberOrHash) (*finality, error) {
 		return nil, err
 	}
 	out := &finality{
-		Header: headerFields(h), HeaderRLP: encodeHeader(h), FinalizedBy: hexutil.Uint64(height),
+		Header: headerFields(h), HeaderRLP: chain.EncodeHeader(h), FinalizedBy: hexutil.Uint64(height),
 		Headers: []hexutil.Bytes{}, SetHash: a.b.Validators.Hash(), Validators: []validator{},
 	}
 	for i := range a.b.Validators.Len() {
 		v := a.b.Validators.At(i)
 		out.Validators = append(out.Validators, validator{Address: v.Address, PeerID: v.PeerID, Name: v.Name})
 	}
-	for next := height; height > 0; next++ {
-		cert, err := a.b.Ledger.Certificate(next)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if height == 0 {
+		return out, nil
+	}
+	cert, by, err := a.b.Ledger.CertificateAtOrAbove(height)
+	if errors.Is(err, ledger.ErrNotFound) || by-height > maxDescendants {
+		return nil, fmt.Errorf("no finalization of height %d or of the %d heights above it is kept", height, maxDescendants)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.Finalization, out.FinalizedBy = cert, hexutil.Uint64(by)
+	for next := height + 1; next <= by; next++ {
+		d, err := a.b.Ledger.HeaderByHeight(next)
+		if err != nil {
 			return nil, err
 		}
-		if next > height {
-			d, err := a.b.Ledger.HeaderByHeight(next)
-			if err != nil {
-				return nil, err
-			}
-			out.Headers = append(out.Headers, encodeHeader(d))
-		}
-		if len(cert) > 0 {
-			out.Finalization, out.FinalizedBy = cert, hexutil.Uint64(next)
-			break
-		}
-		if next-height > maxDescendants {
-			return nil, errUnknownBlock
-		}
+		out.Headers = append(out.Headers, chain.EncodeHeader(d))
 	}
 	return out, nil
 }

@@ -29,7 +29,8 @@ func (a *ethAPI) GetBalance(addr crypto.Address, at *rpc.BlockNumberOrHash) (*he
 func (a *ethAPI) GetTransactionCount(addr crypto.Address, at *rpc.BlockNumberOrHash) (hexutil.Uint64, error) {
 	if at != nil {
 		if n, ok := at.Number(); ok && n == rpc.PendingBlockNumber {
-			return hexutil.Uint64(a.b.Pool.Nonce(addr)), nil
+			nonce, err := a.b.Pool.Nonce(addr)
+			return hexutil.Uint64(nonce), err
 		}
 	}
 	acc, err := a.account(addr, at)
@@ -124,7 +125,7 @@ func (a *ethAPI) GetProof(addr crypto.Address, keys []string, at rpc.BlockNumber
 		return nil, err
 	}
 	out := &accountProof{
-		Address: addr, AccountProof: hexes(p.AccountProof), Balance: new(hexutil.Big),
+		Address: addr, AccountProof: hexes(p.Proof), Balance: new(hexutil.Big),
 		CodeHash: types.EmptyCodeHash, StorageHash: types.EmptyRootHash, StorageProof: []storageProof{},
 	}
 	if acc := p.Account; acc != nil {

@@ -3,13 +3,8 @@ package rpc
 import (
 	"context"
 
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
-
-	"cairn/ledger/chain"
 )
-
-func encodeHeader(h *types.Header) []byte { return chain.EncodeHeader(h) }
 
 // NewHeads sends the header of every block that becomes final.
 func (a *ethAPI) NewHeads(ctx context.Context) (*rpc.Subscription, error) {
