@@ -117,7 +117,7 @@ func TestBoundOfNothing(t *testing.T) {
 // and no node that only memory has is ever dropped.
 func TestBoundAboveKeepsWhatIsNotStored(t *testing.T) {
 	t.Parallel()
-	seeds(t, 10, func(t *testing.T, r *rand.Rand) {
+	seeds(t, 4, func(t *testing.T, r *rand.Rand) {
 		const limit, lag = 150, 3
 		s := shapes[r.IntN(len(shapes))]
 		o, d := newOracle(), disk{}
@@ -128,7 +128,7 @@ func TestBoundAboveKeepsWhatIsNotStored(t *testing.T) {
 			set  *NodeSet
 		}
 		var waiting []pending
-		for range 40 {
+		for range 25 {
 			entries := s.batch(r, o, 30, 0.1)
 			next, set, err := v.Update(entries)
 			if err != nil {

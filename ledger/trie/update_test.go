@@ -20,7 +20,7 @@ func TestUpdateMatchesGoEthereum(t *testing.T) {
 	for _, s := range shapes {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			seeds(t, 40, func(t *testing.T, r *rand.Rand) { runBatches(t, r, s) })
+			seeds(t, 25, func(t *testing.T, r *rand.Rand) { runBatches(t, r, s) })
 		})
 	}
 }
@@ -172,7 +172,7 @@ func TestUpdateBranchesOff(t *testing.T) {
 // node is missing. With the old nodes in front of the disk it answers all.
 func TestStaleVersionNeverAnswersWrongly(t *testing.T) {
 	t.Parallel()
-	seeds(t, 30, func(t *testing.T, r *rand.Rand) {
+	seeds(t, 15, func(t *testing.T, r *rand.Rand) {
 		for _, s := range shapes {
 			runStale(t, r, s)
 		}
