@@ -31,9 +31,10 @@ type candidate struct {
 
 // Candidates are the pool's executable transactions for a builder: the best
 // effective tip first, then the oldest, in nonce order for each sender. exclude,
-// if not nil, says which are in an unfinalized ancestor already. Transactions
-// that come later are not among them; those that leave the pool meanwhile are
-// left out. Making it costs a copy of one pointer pair a sender.
+// if not nil, says which are in an unfinalized ancestor already; what follows
+// such a one in its queue comes at its place in the order. Transactions that come
+// later are not among them; those that leave the pool meanwhile are left out.
+// Making it costs a copy of three words a sender.
 func (p *Pool) Candidates(exclude func(crypto.Hash) bool) chain.Candidates {
 	if exclude == nil {
 		exclude = func(crypto.Hash) bool { return false }
