@@ -1,5 +1,7 @@
 package consensus
 
+import "fmt"
+
 // onVote takes a member's vote. The leader's vote in a proposal comes here too.
 func (c *Core) onVote(from int, v *Vote) {
 	if v.Epoch != c.cfg.Epoch || int(v.Signer) >= c.n || v.Check() != nil {
@@ -205,9 +207,8 @@ func (c *Core) contradiction(vs *viewState, cert *Certificate) bool {
 			bad = held.ParentView != cert.ParentView || held.Block != cert.Block
 		}
 		if bad {
-			c.halt("view %d has a %s of %s on view %d and a %s of %s on view %d: more than %d of %d members are faulty",
-				vs.view, held.Kind.Noun(), held.Block, held.ParentView, cert.Kind.Noun(), cert.Block, cert.ParentView,
-				Faults(c.n), c.n)
+			c.halt("view %d has a %s and a %s: more than %d of %d members are faulty",
+				vs.view, held.describe(), cert.describe(), Faults(c.n), c.n)
 			return true
 		}
 	}
@@ -216,6 +217,14 @@ func (c *Core) contradiction(vs *viewState, cert *Certificate) bool {
 		return true
 	}
 	return false
+}
+
+// describe names what a certificate says, for people.
+func (cert *Certificate) describe() string {
+	if cert.Kind == Nullify {
+		return cert.Kind.Noun()
+	}
+	return fmt.Sprintf("%s of %s on view %d", cert.Kind.Noun(), cert.Block, cert.ParentView)
 }
 
 // answerNotarization treats a notarization like a vote of its view: who sends it

@@ -19,7 +19,7 @@ import (
 //
 // and read the diff. Commands:
 //
-//	new n= self= [delta= delta-max= min-interval= heartbeat= epoch= observer fault=]
+//	new n= self= [delta= delta-max= min-interval= heartbeat= epoch= skew= observer fault=]
 //	block NAME parent= view= [height= epoch= proposer= time=]   defines a block
 //	work on|off · tick +N · pause on|off · report from= view=
 //	votes [from=]        lines: v1 notarize A on v0 from 3 | v1 nullify from 3
@@ -72,8 +72,6 @@ func (k *conversation) run() {
 		k.step(Pause{Paused: k.first() == "on"})
 	case "report":
 		k.step(ViewReported{From: k.int("from", 0), View: uint64(k.int("view", 0))})
-	case "skew":
-		k.skew = k.duration()
 	case "tick":
 		k.tick(k.duration())
 	case "votes":
@@ -141,7 +139,7 @@ func (k *conversation) new() {
 			k.cfg.Fault = fault.Of(f)
 		}
 	}
-	k.now, k.skew, k.records = 1_000_000, 0, nil
+	k.now, k.skew, k.records = 1_000_000, int64(k.int("skew", 0)), nil
 	if k.blocks == nil { // defined blocks last for the whole file
 		k.blocks, k.names = map[string]Block{"root": testRoot}, map[crypto.Hash]string{testRoot.Hash: "root"}
 	}

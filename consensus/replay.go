@@ -22,7 +22,7 @@ func New(cfg Config, records []Record, mono, wall int64) (*Core, Effects, error)
 	n := len(cfg.Members)
 	c := &Core{
 		cfg: cfg, n: n, q: Quorum(n), mono: mono, wall: wall,
-		observing: cfg.Observer && cfg.Self >= 0, lastBlockAt: mono,
+		observing: cfg.Observer && cfg.Self >= 0, lastBlockAt: mono - cfg.Root.Age,
 		blocks: make(map[crypto.Hash]*blockState),
 		heard:  make([]uint64, n), answered: make([]int64, n), evidence: make([][3]bool, n), reported: make([]bool, n),
 	}
@@ -132,16 +132,27 @@ func (c *Core) takeUp() {
 		return
 	}
 	if v := c.cur.signed(Notarize); v != nil {
-		if b := c.blocks[v.Block]; b != nil && b.here && c.leader(c.view) == c.cfg.Self {
-			c.cur.proposal = c.proposal(v, b.Block)
-			c.broadcast(Message{Proposal: c.cur.proposal})
-		} else {
-			c.broadcast(Message{Vote: v})
-		}
+		c.takeUpProposal(v)
 	}
 	if v := c.cur.signed(Nullify); v != nil {
 		c.resendAt = c.mono // goes out in this very step, with what belongs to it
 		return
 	}
 	c.resendFinalizes()
+}
+
+// takeUpProposal holds the proposal again that we notarized in the current view.
+// The leader's is sent whole: it may never have left.
+func (c *Core) takeUpProposal(v *Vote) {
+	b := c.blocks[v.Block]
+	if b == nil || !b.here {
+		c.broadcast(Message{Vote: v})
+		return
+	}
+	c.cur.proposal = c.proposal(v, b.Block)
+	if c.leader(c.view) == c.cfg.Self {
+		c.broadcast(Message{Proposal: c.cur.proposal})
+	} else {
+		c.broadcast(Message{Vote: v})
+	}
 }

@@ -267,4 +267,5 @@ type Root struct {
 	Block        Block
 	View         uint64 // in which it was finalized in this epoch
 	Finalization *Certificate
+	Age          int64 // milliseconds from Block's timestamp to the start, by the driver's clock: the heartbeat counts on
 }
