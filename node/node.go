@@ -193,6 +193,7 @@ func (n *Node) root(live *ledger.Ledger) (consensus.Root, error) {
 		Hash: head.Hash, Parent: header.ParentHash, Height: head.Height,
 		Epoch: extra.Epoch, View: extra.View, Proposer: header.Coinbase, Timestamp: int64(extra.TimestampMillis),
 	}}
+	root.Age = max(0, time.Now().UnixMilli()-root.Block.Timestamp)
 	if head.Height == 0 {
 		return root, nil
 	}
