@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"cairn/node"
+)
+
+func runCommand() *cli.Command {
+	list := func(name, env, usage string) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, EnvVars: []string{env}, Usage: usage + "; may be repeated"}
+	}
+	text := func(name, env, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, EnvVars: []string{env}, Usage: usage}
+	}
+	return &cli.Command{
+		Name:  "run",
+		Usage: "run the node of a home until SIGINT or SIGTERM; flags go before environment, environment before config.toml",
+		Flags: []cli.Flag{
+			homeFlag(),
+			list("p2p-listen", "CAIRN_P2P_LISTEN", "multiaddr `ADDR` to listen on for peers"),
+			list("p2p-announce", "CAIRN_P2P_ANNOUNCE", "multiaddr `ADDR` told to peers instead"),
+			list("bootnode", "CAIRN_BOOTNODES", "multiaddr `ADDR` of a node to begin with, ending in /p2p/ID"),
+			list("allow", "CAIRN_P2P_ALLOW", "peer `ID` to talk to besides validators; none given: anyone"),
+			&cli.BoolFlag{Name: "mdns", EnvVars: []string{"CAIRN_MDNS"}, Usage: "find nodes on the same LAN by multicast (--mdns=false: do not)"},
+			&cli.BoolFlag{Name: "dht", EnvVars: []string{"CAIRN_DHT"}, Usage: "find nodes through other nodes (--dht=false: do not)"},
+			&cli.IntFlag{Name: "max-peers", EnvVars: []string{"CAIRN_MAX_PEERS"}, Usage: "peers besides validators"},
+			text("rpc-listen", "CAIRN_RPC_LISTEN", "`HOST:PORT` of JSON-RPC over HTTP and WebSocket; off: none"),
+			list("rpc-cors", "CAIRN_RPC_CORS", "`ORIGIN` whose pages may use JSON-RPC; *: any"),
+			list("rpc-host", "CAIRN_RPC_HOSTS", "host `NAME` under which JSON-RPC answers, besides localhost and IP literals"),
+			text("metrics-listen", "CAIRN_METRICS_LISTEN", "`HOST:PORT` of /metrics; off: none"),
+			text("log-level", "CAIRN_LOG_LEVEL", "debug, info, warn or error"),
+			text("log-format", "CAIRN_LOG_FORMAT", "text or json"),
+			&cli.IntFlag{Name: "cache-mib", EnvVars: []string{"CAIRN_CACHE_MIB"}, Usage: "database cache in MiB"},
+		},
+		Action: runNode,
+	}
+}
+
+// configFromFlags is config.toml with environment and flags over it.
+func configFromFlags(c *cli.Context) (node.Config, error) {
+	cfg, err := node.LoadConfig(c.String("home"))
+	if err != nil {
+		return cfg, err
+	}
+	for name, to := range map[string]*[]string{
+		"p2p-listen": &cfg.P2P.Listen, "p2p-announce": &cfg.P2P.Announce, "bootnode": &cfg.P2P.Bootnodes,
+		"allow": &cfg.P2P.Allow, "rpc-cors": &cfg.RPC.CORS, "rpc-host": &cfg.RPC.Hosts,
+	} {
+		if c.IsSet(name) {
+			*to = split(c.StringSlice(name))
+		}
+	}
+	for name, to := range map[string]*string{"rpc-listen": &cfg.RPC.Listen, "metrics-listen": &cfg.Metrics.Listen} {
+		if c.IsSet(name) {
+			*to = c.String(name)
+			if *to == "off" {
+				*to = ""
+			}
+		}
+	}
+	for name, to := range map[string]*string{"log-level": &cfg.Log.Level, "log-format": &cfg.Log.Format} {
+		if c.IsSet(name) {
+			*to = c.String(name)
+		}
+	}
+	for name, to := range map[string]*bool{"mdns": &cfg.P2P.MDNS, "dht": &cfg.P2P.DHT} {
+		if c.IsSet(name) {
+			*to = c.Bool(name)
+		}
+	}
+	for name, to := range map[string]*int{"max-peers": &cfg.P2P.MaxPeers, "cache-mib": &cfg.Store.CacheMiB} {
+		if c.IsSet(name) {
+			*to = c.Int(name)
+		}
+	}
+	return cfg, cfg.Validate()
+}
+
+// split lets one value hold several entries, as an environment variable must.
+func split(values []string) (out []string) {
+	for _, v := range values {
+		for entry := range strings.SplitSeq(v, ",") {
+			if entry = strings.TrimSpace(entry); entry != "" {
+				out = append(out, entry)
+			}
+		}
+	}
+	return out
+}
+
+func runNode(c *cli.Context) error {
+	cfg, err := configFromFlags(c)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Home, node.GenesisFile)); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is no node's home yet: join a network with 'cairnd init --genesis FILE --expect-hash HASH', or try 'cairnd init --dev'", cfg.Home)
+	}
+	log, err := cfg.Log.Logger(os.Stderr)
+	if err != nil {
+		return err
+	}
+	n, err := node.Open(cfg, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(n.Run(c.Context), n.Close())
+}
