@@ -152,6 +152,7 @@ func testnetInit(c *cli.Context) error {
 	if err := t.make(s); err != nil {
 		return err
 	}
+	_ = os.Remove(dir) // an empty directory may be there: mktemp -d makes one; any other stays
 	if err := os.Rename(t.dir, dir); err != nil {
 		return fmt.Errorf("move the new network into place: %w", err)
 	}
