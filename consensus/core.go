@@ -270,6 +270,7 @@ func (c *Core) enter(view uint64, admitting *Certificate) {
 		}
 	}
 	c.view, c.cur = view, c.viewAt(view)
+	c.forgetVotes()
 	c.entered, c.admitting = c.mono, admitting
 	c.armed, c.armedAt = false, 0
 	c.buildView, c.buildFailed = 0, false

@@ -166,6 +166,17 @@ func (c *Core) forgetViews() {
 	}
 }
 
+// forgetVotes drops views far behind the current one in which there are only
+// votes of others: those are free to make, certificates and promises are not.
+func (c *Core) forgetVotes() {
+	if len(c.views) <= 2*(pastWindow+futureWindow) {
+		return
+	}
+	c.views = slices.DeleteFunc(c.views, func(s *viewState) bool {
+		return s.view+pastWindow < c.view && s.certs == [3]*Certificate{} && s.own == [3]*Vote{}
+	})
+}
+
 // nullified says whether every view strictly between p and v is nullified.
 func (c *Core) nullified(p, v uint64) bool {
 	if v <= p+1 {
