@@ -142,19 +142,30 @@ write_pid() { # NAME PID
 
 launched=()
 
-launch() { # NAME
+# launch NAME: starts a node and returns when its pid file is there. An interrupt
+# in between waits, so that no node runs that on_exit does not know.
+launch() {
+  local child i interrupted=0
+  trap 'interrupted=130' INT
+  trap 'interrupted=143' TERM HUP
   rm -f "$dir/$1/cairnd.pid"
+  launched+=("$1")
   set -m # a process group of its own: an interrupt of this script is not for it
   (
-    trap - EXIT
+    trap - EXIT INT TERM HUP
     write_pid "$1" "$BASHPID" # before exec: no node runs without its pid file
     exec nohup "$cairnd" run --home "$dir/$1"
   ) </dev/null >>"$dir/$1/cairnd.log" 2>&1 &
+  child=$!
   set +m
-  local child=$!
-  write_pid "$1" "$child"
+  for ((i = 0; i < 500; i++)); do
+    if [[ -e $dir/$1/cairnd.pid ]] || ! kill -0 "$child" 2>/dev/null; then break; fi
+    sleep 0.01 || true
+  done
   disown "$child" 2>/dev/null || true
-  launched+=("$1")
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  ((!interrupted)) || exit "$interrupted"
 }
 
 signal() { # SIGNAL NAME
@@ -226,7 +237,7 @@ locked=0
 # A verb that fails or is interrupted leaves none of the nodes it started.
 on_exit() {
   local code=$?
-  trap '' INT TERM
+  trap '' INT TERM HUP
   unlock
   if ((code)) && ((${#launched[@]})); then
     printf 'testnet.sh: stopping %s again; the logs are in %s\n' "${launched[*]}" "$dir" >&2
@@ -373,5 +384,5 @@ cairnd=${CAIRND:-$(dirname "${BASH_SOURCE[0]}")/../bin/cairnd}
 
 trap on_exit EXIT
 trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'exit 143' TERM HUP
 "verb_$verb"
