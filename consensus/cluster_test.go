@@ -11,7 +11,7 @@ import (
 // cluster is n cores on a network that delivers every message at once, in order.
 // The simulator does everything else; this shows that the parts fit.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	now     int64
 	cores   []*Core
 	queues  [][]Event
@@ -55,7 +55,7 @@ func testConfig(n, self int) Config {
 	return cfg
 }
 
-func newCluster(t *testing.T, n int) *cluster {
+func newCluster(t testing.TB, n int) *cluster {
 	k := &cluster{t: t, now: 1000}
 	for i := range n {
 		k.cfgs = append(k.cfgs, testConfig(n, i))
