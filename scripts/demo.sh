@@ -41,10 +41,7 @@ printf '%-6s %-8s %-66s %s\n' node block hash 'state root'
 seen=''
 for i in "${!urls[@]}"; do
   # The node that was asked is done; the others are at most a moment behind.
-  for ((try = 0; try < 100; try++)); do
-    bin/cairn receipt "$hash" --json --rpc "${urls[i]}" >/dev/null 2>&1 && break
-    sleep 0.05
-  done
+  bin/cairn receipt "$hash" --wait --json --rpc "${urls[i]}" >/dev/null
   block=$(bin/cairn block "$height" --json --rpc "${urls[i]}")
   [[ $block =~ \"hash\":\ *\"(0x[0-9a-f]{64})\" ]]
   block_hash=${BASH_REMATCH[1]}
