@@ -58,8 +58,8 @@ func Build(cfg *Config, parent *types.Header, st State, p BuildParams, c Candida
 		return nil, nil, err
 	}
 	header.Root, header.GasUsed, header.Bloom = out.Accounts.Hash(), x.gasUsed, x.bloom()
-	header.TxHash = types.DeriveSha(txs, new(listRoot))
-	header.ReceiptHash = types.DeriveSha(out.Receipts, new(listRoot))
+	header.TxHash = transactionsRoot(txs)
+	header.ReceiptHash = receiptsRoot(out.Receipts)
 	DeriveReceipts(cfg, header, txs, out.Receipts)
 	return types.NewBlockWithHeader(header).WithBody(types.Body{Transactions: txs}), out, nil
 }

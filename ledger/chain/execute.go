@@ -5,6 +5,7 @@ import (
 	"math/big"
 
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/holiman/uint256"
 
 	"cairn/crypto"
@@ -22,6 +23,7 @@ type execution struct {
 	gasLeft   uint64 // of the block
 	gasUsed   uint64
 	receipts  types.Receipts
+	slab      []types.Receipt // the receipts' memory, allocated in pieces
 	recipient *crypto.Address // of the base fee; nil = burned
 }
 
@@ -90,10 +92,22 @@ func (x *execution) transfer(tx *types.Transaction, sender *entry) error {
 	}
 	x.gasLeft -= gas
 	x.gasUsed += gas
-	x.receipts = append(x.receipts, &types.Receipt{
-		Type: tx.Type(), Status: status, CumulativeGasUsed: x.gasUsed, Logs: []*types.Log{},
-	})
+	r := x.newReceipt()
+	r.Type, r.Status, r.CumulativeGasUsed, r.Logs = tx.Type(), status, x.gasUsed, []*types.Log{}
+	x.receipts = append(x.receipts, r)
 	return nil
+}
+
+// receiptSlab is how many receipts are allocated at once.
+const receiptSlab = 64
+
+func (x *execution) newReceipt() *types.Receipt {
+	if len(x.slab) == 0 {
+		x.slab = make([]types.Receipt, receiptSlab)
+	}
+	r := &x.slab[0]
+	x.slab = x.slab[1:]
+	return r
 }
 
 // chargeFees takes gas · effective price from the sender, gives the tip to the
@@ -227,7 +241,7 @@ func checkBody(cfg *Config, block *types.Block, header *types.Header) error {
 	if n := uint64(len(txs)); n > cfg.Rules.BlockTransactions {
 		return invalid(ErrBlockTransactions, "%d, at most %d", n, cfg.Rules.BlockTransactions)
 	}
-	if size := block.Size(); size > cfg.Rules.BlockBytes {
+	if size := blockSize(header, txs); size > cfg.Rules.BlockBytes {
 		return invalid(ErrBlockBytes, "%d bytes, at most %d", size, cfg.Rules.BlockBytes)
 	}
 	if len(block.Uncles()) != 0 {
@@ -236,10 +250,25 @@ func checkBody(cfg *Config, block *types.Block, header *types.Header) error {
 	if block.Withdrawals() != nil {
 		return invalid(ErrLaterFork, "withdrawals")
 	}
-	if root := types.DeriveSha(txs, new(listRoot)); root != header.TxHash {
+	if root := transactionsRoot(txs); root != header.TxHash {
 		return invalid(ErrTransactionsRoot, "%s, want %s", header.TxHash, root)
 	}
 	return nil
+}
+
+// blockSize is the length of EncodeBlock, from the sizes that the transactions
+// know already.
+func blockSize(header *types.Header, txs types.Transactions) uint64 {
+	var content uint64
+	for _, tx := range txs {
+		size := tx.Size()
+		if tx.Type() != types.LegacyTxType {
+			size = rlp.ListSize(size) // a string's header is as long as a list's
+		}
+		content += size
+	}
+	const noUncles = 1
+	return rlp.ListSize(uint64(len(EncodeHeader(header))) + rlp.ListSize(content) + noUncles)
 }
 
 // checkResult compares what execution gave with the header; the state root is
@@ -251,7 +280,7 @@ func (x *execution) checkResult(header *types.Header) error {
 	if want := x.bloom(); header.Bloom != want {
 		return &InvalidError{Kind: ErrBloom}
 	}
-	if want := types.DeriveSha(x.receipts, new(listRoot)); header.ReceiptHash != want {
+	if want := receiptsRoot(x.receipts); header.ReceiptHash != want {
 		return invalid(ErrReceiptsRoot, "%s, want %s", header.ReceiptHash, want)
 	}
 	return checkMixHash(header, crypto.Hash{}) // no transaction changes the set

@@ -269,7 +269,7 @@ func TestExecuteRefuses(t *testing.T) {
 		{"gas", types.Transactions{sign(t, key(t, 0), gassy(20_000_000)), sign(t, key(t, 1), gassy(29_990_000))}, ErrGasLimitReached},
 	} {
 		h := block.Header()
-		h.TxHash = types.DeriveSha(c.txs, new(listRoot))
+		h.TxHash = transactionsRoot(c.txs)
 		bad := types.NewBlockWithHeader(h).WithBody(types.Body{Transactions: c.txs})
 		if _, err := Execute(m.cfg, m.head, m.state(), bad); !errors.Is(err, c.kind) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.kind)
@@ -375,9 +375,13 @@ func randomBlock(t *testing.T, r *rand.Rand, m *memory, burned *uint256.Int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoded, err := DecodeBlock(EncodeBlock(block), &m.cfg.Rules)
+	raw := EncodeBlock(block)
+	decoded, err := DecodeBlock(raw, &m.cfg.Rules)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if size := blockSize(decoded.Header(), decoded.Transactions()); size != uint64(len(raw)) || size != block.Size() {
+		t.Fatalf("size %d, is %d", size, len(raw))
 	}
 	out, err := Execute(m.cfg, m.head, m.state(), decoded)
 	if err != nil {
