@@ -104,12 +104,19 @@ func startTime(pid int) string {
 	return fields[19]
 }
 
+const maxAnswer = 1 << 20
+
 var loopback = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{Proxy: nil}}
 
-// status asks a node for cairn_status. It refuses an answer of another network.
 func (t *testnet) status(ctx context.Context, i int) (*rpc.Status, error) {
+	return askStatus(ctx, t.url("http", i), t.GenesisHash)
+}
+
+// askStatus asks a node for cairn_status. It refuses an answer of another
+// network.
+func askStatus(ctx context.Context, url string, network crypto.Hash) (*rpc.Status, error) {
 	body := strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"cairn_status","params":[]}`)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url("http", i), body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +126,7 @@ func (t *testnet) status(ctx context.Context, i int) (*rpc.Status, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, err
 	}
@@ -128,13 +135,13 @@ func (t *testnet) status(ctx context.Context, i int) (*rpc.Status, error) {
 		Error  *struct{ Message string }
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
-		return nil, fmt.Errorf("%s: the answer is not cairn_status: %w", t.url("http", i), err)
+		return nil, fmt.Errorf("%s: the answer is not cairn_status: %w", url, err)
 	}
 	if answer.Error != nil {
-		return nil, fmt.Errorf("%s: %s", t.url("http", i), answer.Error.Message)
+		return nil, fmt.Errorf("%s: %s", url, answer.Error.Message)
 	}
-	if answer.Result == nil || answer.Result.GenesisHash != t.GenesisHash {
-		return nil, fmt.Errorf("%s is a node of another network", t.url("http", i))
+	if answer.Result == nil || answer.Result.GenesisHash != network {
+		return nil, fmt.Errorf("%s is a node of another network", url)
 	}
 	return answer.Result, nil
 }
