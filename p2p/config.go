@@ -54,6 +54,8 @@ type Config struct {
 	UserAgent  string // software and version, e.g. cairnd/0.1.0; at most 128 bytes
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil = metrics are counted but not registered
+
+	waits waits
 }
 
 // Verdict is what a node thinks of a gossiped message.
@@ -129,6 +131,9 @@ func (c *Config) setDefaults() {
 	setDuration(&c.ReconnectInterval, 100*time.Millisecond)
 	setDuration(&c.MaxReconnectInterval, 3*time.Second)
 	setDuration(&c.HandshakeTimeout, 10*time.Second)
+	if c.waits == (waits{}) {
+		c.waits = defaultWaits
+	}
 	if c.RequestRate == 0 {
 		c.RequestRate = 100
 	}

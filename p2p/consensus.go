@@ -3,8 +3,6 @@ package p2p
 import (
 	"bufio"
 	"context"
-	"errors"
-	"os"
 	"sync"
 	"time"
 
@@ -210,7 +208,7 @@ func (s *sender) write(stream network.Stream, buf []byte) error {
 		return err
 	}
 	_, err := stream.Write(buf)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if isTimeout(err) {
 		s.h.count.inc(cStreamsSlow)
 		s.h.log.Info("validator takes no data; disconnecting", "peer", s.to, "limit", limit)
 		stream.Conn().Close()
@@ -237,15 +235,15 @@ func (h *Host) queuedConsensus() uint64 {
 
 // receiveConsensus reads a validator's stream until it ends. A newer stream of
 // the same validator ends this one.
-func (h *Host) receiveConsensus(stream network.Stream) {
+func (h *Host) receiveConsensus(stream network.Stream) (closed bool) {
 	from := stream.Conn().RemotePeer()
 	if h.handlers.Consensus == nil || !h.takeInbound(from, stream) {
 		h.count.inc(cConsensusRefused)
-		return
+		return false
 	}
 	defer h.releaseInbound(from, stream)
 	if h.admit(stream) == nil {
-		return
+		return false
 	}
 	r := bufio.NewReaderSize(stream, 16<<10)
 	for {
@@ -255,7 +253,7 @@ func (h *Host) receiveConsensus(stream network.Stream) {
 				h.log.Info("bad consensus frame", "peer", from, "err", err)
 				h.Penalize(from, f)
 			}
-			return
+			return false
 		}
 		h.count.inc(cConsensusReceived)
 		h.handlers.Consensus(from, body)
@@ -263,7 +261,7 @@ func (h *Host) receiveConsensus(stream network.Stream) {
 }
 
 // readConsensusFrame waits for the next frame without limit, but once it began
-// for no longer than consensusBodyLimit and what a slow line needs.
+// for no longer than waits.consensus.
 func (h *Host) readConsensusFrame(stream network.Stream, r *bufio.Reader) ([]byte, error) {
 	if _, err := r.Peek(1); err != nil {
 		return nil, err
@@ -271,7 +269,7 @@ func (h *Host) readConsensusFrame(stream network.Stream, r *bufio.Reader) ([]byt
 	timed := false
 	if r.Buffered() < frameHeader {
 		timed = true
-		stream.SetReadDeadline(time.Now().Add(consensusBodyLimit))
+		stream.SetReadDeadline(time.Now().Add(h.waits.consensus))
 	}
 	n, err := readFrameLength(r, h.cfg.MaxConsensusBytes)
 	if err != nil {
@@ -279,7 +277,7 @@ func (h *Host) readConsensusFrame(stream network.Stream, r *bufio.Reader) ([]byt
 	}
 	if timed || r.Buffered() < n {
 		timed = true
-		stream.SetReadDeadline(time.Now().Add(consensusBodyLimit + time.Duration(n)*time.Second/(128<<10)))
+		stream.SetReadDeadline(time.Now().Add(h.waits.consensus + time.Duration(n)*time.Second/(128<<10)))
 	}
 	body, err := readFrameBody(r, n)
 	if err == nil && timed {

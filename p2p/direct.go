@@ -62,31 +62,31 @@ func (h *Host) sendBatch(ctx context.Context, to peer.ID, batch []byte) error {
 }
 
 // receiveDirect reads one batch that a peer sent to us alone.
-func (h *Host) receiveDirect(stream network.Stream) {
+func (h *Host) receiveDirect(stream network.Stream) (closed bool) {
 	from := stream.Conn().RemotePeer()
 	done, ok := h.beginDirect(from)
 	if !ok {
 		h.Penalize(from, FaultFlood)
-		return
+		return false
 	}
 	defer done()
 	if h.handlers.Transactions == nil || h.admit(stream) == nil {
-		return
+		return false
 	}
-	stream.SetReadDeadline(time.Now().Add(directReadLimit))
+	stream.SetReadDeadline(time.Now().Add(h.waits.direct))
 	raw, err := readFrame(stream, h.maxBatchBytes())
 	if err != nil {
 		if f, ok := h.countFrameError(err); ok {
 			h.Penalize(from, f)
 		}
-		return
+		return false
 	}
 	stream.Close()
 	raws, err := decodeBatch(raw, h.cfg.MaxTransactionBytes)
 	if err != nil {
 		h.count.inc(cFramesMalformed)
 		h.Penalize(from, FaultMalformed)
-		return
+		return true
 	}
 	h.count.inc(cDirectReceived)
 	if job := h.gossip.enqueue(from, raws); job != nil {
@@ -94,6 +94,7 @@ func (h *Host) receiveDirect(stream network.Stream) {
 			h.Penalize(from, FaultRejected)
 		}
 	}
+	return true
 }
 
 func (h *Host) beginDirect(p peer.ID) (done func(), ok bool) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 )
 
 // A frame is its length in 4 big-endian bytes, then that many bytes, at least
@@ -70,6 +71,13 @@ func truncated(err error) error {
 		return ErrFrameTruncated
 	}
 	return err
+}
+
+// isTimeout says whether a deadline passed; TCP's and QUIC's streams have
+// different errors for it.
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
 }
 
 // A batch of transactions is for each its length as a minimal uvarint and its

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -97,24 +96,24 @@ func (h *Host) exchangeHello(ctx context.Context, p peer.ID) (*hello, error) {
 }
 
 // answerHandshake is the side that was dialled.
-func (h *Host) answerHandshake(stream network.Stream) {
+func (h *Host) answerHandshake(stream network.Stream) (closed bool) {
 	s := h.state(stream.Conn().RemotePeer())
 	if s == nil {
-		return
+		return false
 	}
 	stream.SetDeadline(time.Now().Add(h.cfg.HandshakeTimeout))
 	raw, err := readFrame(stream, maxHello)
 	if err != nil {
 		h.countFrameError(err)
 		h.refuse(s, fmt.Errorf("%w: %w", ErrHandshake, err))
-		return
+		return false
 	}
 	m, err := decodeHello(raw)
 	if err != nil {
 		h.count.inc(cFramesMalformed)
 		h.Penalize(s.id, FaultMalformed)
 		h.refuse(s, fmt.Errorf("%w: %w", ErrHandshake, err))
-		return
+		return false
 	}
 	r := h.judge(s.id, m)
 	if r == refusalNone {
@@ -130,11 +129,9 @@ func (h *Host) answerHandshake(stream network.Stream) {
 		stream.SetReadDeadline(time.Now().Add(time.Second))
 		io.Copy(io.Discard, io.LimitReader(stream, 1))
 		h.refuse(s, &IncompatibleError{Kind: r.kind(), Ours: h.cfg.Genesis, Theirs: m.Genesis, UserAgent: m.UserAgent})
-		return
+		return false
 	}
-	if err == nil {
-		stream.Close()
-	}
+	return err == nil && stream.Close() == nil
 }
 
 // ready notes that the handshake with a peer is done.
@@ -227,7 +224,7 @@ func (h *Host) countFrameError(err error) (Fault, bool) {
 		return FaultMalformed, true
 	case errors.Is(err, ErrFrameTruncated):
 		h.count.inc(cFramesMalformed)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case isTimeout(err):
 		h.count.inc(cStreamsSlow)
 		return FaultSlow, true
 	}

@@ -24,6 +24,7 @@ type Host struct {
 	handlers Handlers
 	log      *slog.Logger
 	count    *counters
+	waits    waits
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -65,7 +66,7 @@ func New(ctx context.Context, cfg Config, handlers Handlers) (*Host, error) {
 		}
 	}
 	h := &Host{
-		cfg: cfg, handlers: handlers, log: cfg.Log, count: newCounters(),
+		cfg: cfg, handlers: handlers, log: cfg.Log, count: newCounters(), waits: cfg.waits,
 		bootnodes: map[peer.ID]struct{}{}, changed: make(chan struct{}, 1),
 		peers: map[peer.ID]*peerState{}, waiters: map[peer.ID][]chan error{},
 		validators: map[peer.ID]struct{}{}, keepers: map[peer.ID]*keeper{},
@@ -156,9 +157,9 @@ func (h *Host) spawnLocked(f func()) bool {
 	return true
 }
 
-// guard makes a stream handler that Close waits for and that never leaves its
-// stream open.
-func (h *Host) guard(f func(network.Stream)) network.StreamHandler {
+// guard makes a stream handler that Close waits for. The stream is reset unless
+// f says that it closed it: a reset after a close could overtake data on QUIC.
+func (h *Host) guard(f func(network.Stream) (closed bool)) network.StreamHandler {
 	return func(s network.Stream) {
 		h.mu.Lock()
 		if h.closed {
@@ -169,8 +170,9 @@ func (h *Host) guard(f func(network.Stream)) network.StreamHandler {
 		h.wg.Add(1)
 		h.mu.Unlock()
 		defer h.wg.Done()
-		defer s.Reset() // no effect after a full close
-		f(s)
+		if !f(s) {
+			s.Reset()
+		}
 	}
 }
 

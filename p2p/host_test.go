@@ -8,6 +8,7 @@ import (
 	"time"
 
 	libp2pcrypto "github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
@@ -167,4 +168,13 @@ func TestOneBootnodeFindsTheRest(t *testing.T) {
 		eventually(t, "four peers", func() bool { return len(h.Peers()) == 4 })
 	}
 	t.Logf("five nodes found each other in %s", time.Since(began))
+}
+
+// rawAnswer is a stream handler that reads a frame and writes bytes.
+func rawAnswer(b []byte) network.StreamHandler {
+	return func(s network.Stream) {
+		readFrame(s, 1<<20)
+		s.Write(b)
+		s.Close()
+	}
 }

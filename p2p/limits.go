@@ -22,20 +22,17 @@ const (
 	consensusWriteBuffer = 256 << 10             // frames already waiting are joined in one write up to this
 	consensusStaleAfter  = 2 * time.Second       // frames this old are dropped while the peer is away
 	consensusWriteLimit  = 10 * time.Second      // one write
-	consensusBodyLimit   = 30 * time.Second      // from a frame's length to its last byte
 	streamOpenLimit      = 5 * time.Second       // negotiation of a stream
 	streamRetryFirst     = 20 * time.Millisecond // reopening a refused consensus stream
 	streamRetryLast      = 2 * time.Second
 
-	requestReadLimit     = 5 * time.Second  // whole request, on the answering side
 	requestServeLimit    = 15 * time.Second // handler
 	requestWriteLimit    = 30 * time.Second // whole response
 	requestsPerPeer      = 8                // answered at once
 	requestsPerValidator = 64
 	requestsTotal        = 256
-	directReadLimit      = 10 * time.Second // direct batch of transactions
-	directBatchesPerPeer = 4                // read at once
-	directBatchesRate    = 50               // per second and peer
+	directBatchesPerPeer = 4  // read at once
+	directBatchesRate    = 50 // per second and peer
 	validatorRateFactor  = 8
 
 	maxKnownPeers      = 1024 // addresses known without being connected
@@ -56,3 +53,12 @@ const (
 	closeLimit        = 1500 * time.Millisecond
 	maxPreHandshakeIP = 256 // connections per address before the peer's identity is known
 )
+
+// waits are the limits on what a peer that began a frame may take to finish it.
+type waits struct {
+	request   time.Duration // whole request
+	direct    time.Duration // whole direct batch of transactions
+	consensus time.Duration // from a frame's first byte to its last, and 1 s for each 128 KiB
+}
+
+var defaultWaits = waits{request: 5 * time.Second, direct: 10 * time.Second, consensus: 30 * time.Second}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"sync"
 	"time"
@@ -136,25 +135,25 @@ func (h *Host) startRequests() {
 }
 
 func (h *Host) serve(name string, f Request) {
-	h.host.SetStreamHandler(h.requestProtocol(name), h.guard(func(s network.Stream) { h.serveOne(s, name, f) }))
+	h.host.SetStreamHandler(h.requestProtocol(name), h.guard(func(s network.Stream) bool { return h.serveOne(s, name, f) }))
 }
 
 // serveOne answers one request.
-func (h *Host) serveOne(stream network.Stream, name string, f Request) {
+func (h *Host) serveOne(stream network.Stream, name string, f Request) (closed bool) {
 	from := stream.Conn().RemotePeer()
 	done, ok := h.beginRequest(from)
 	if !ok {
 		h.count.inc(cRequestsLimited)
 		h.Penalize(from, FaultFlood)
 		h.respond(stream, statusLimited, nil)
-		return
+		return stream.Close() == nil
 	}
 	defer done()
 	state := h.admit(stream)
 	if state == nil {
-		return
+		return false
 	}
-	stream.SetReadDeadline(time.Now().Add(requestReadLimit))
+	stream.SetReadDeadline(time.Now().Add(h.waits.request))
 	req, err := readFrame(stream, maxRequest+1)
 	if err == nil && req[0] != requestFormat {
 		err = fmt.Errorf("%w: request format %d", ErrFrameEmpty, req[0])
@@ -163,17 +162,20 @@ func (h *Host) serveOne(stream network.Stream, name string, f Request) {
 		if f, ok := h.countFrameError(err); ok {
 			h.Penalize(from, f)
 		}
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(state.ctx, requestServeLimit)
 	defer cancel()
-	// The asking side sends nothing more: whatever this read brings, it no
-	// longer wants the response, or the stream has ended.
+	// The asking side sends nothing more: whatever this read brings, it has
+	// the response, no longer wants it, or is gone.
 	stream.SetReadDeadline(time.Time{})
+	gone := make(chan struct{})
 	h.spawn(func() {
+		defer close(gone)
 		stream.Read(make([]byte, 1))
 		cancel()
 	})
+	status := statusOK
 	resp, err := f(ctx, from, req[1:])
 	if err == nil && len(resp) > h.cfg.MaxResponseBytes {
 		err = fmt.Errorf("%w: response of %d bytes, limit %d", ErrFrameTooLarge, len(resp), h.cfg.MaxResponseBytes)
@@ -181,15 +183,27 @@ func (h *Host) serveOne(stream network.Stream, name string, f Request) {
 	if err != nil {
 		h.count.inc(cRequestsRefused)
 		h.log.Debug("request not answered", "name", name, "peer", from, "err", err)
-		h.respond(stream, statusRefused, nil)
-		return
+		status, resp = statusRefused, nil
 	}
-	if h.respond(stream, statusOK, resp) == nil {
+	if h.respond(stream, status, resp) != nil {
+		return false
+	}
+	if status == statusOK {
 		h.count.inc(cRequestsServed)
 	}
+	// A reset now could overtake the response, but the stream must end some
+	// time: the other side closes it when it has read all.
+	select {
+	case <-gone:
+	case <-state.ctx.Done():
+	case <-time.After(requestWriteLimit):
+		h.count.inc(cStreamsSlow)
+		h.Penalize(from, FaultSlow)
+	}
+	return false
 }
 
-// respond writes a whole response and closes the stream.
+// respond writes a whole response and closes this side of the stream.
 func (h *Host) respond(stream network.Stream, status byte, resp []byte) error {
 	stream.SetWriteDeadline(time.Now().Add(requestWriteLimit))
 	head := binary.BigEndian.AppendUint32(make([]byte, 0, 4<<10), uint32(1+len(resp)))
@@ -204,16 +218,9 @@ func (h *Host) respond(stream network.Stream, status byte, resp []byte) error {
 	if err == nil {
 		err = stream.CloseWrite()
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if isTimeout(err) {
 		h.count.inc(cStreamsSlow)
 		h.Penalize(stream.Conn().RemotePeer(), FaultSlow)
-	}
-	if err == nil {
-		// Reset would overtake data on its way; the other side closes when it
-		// has read all.
-		stream.SetReadDeadline(time.Now().Add(requestReadLimit))
-		io.Copy(io.Discard, io.LimitReader(stream, 1))
-		stream.Close()
 	}
 	return err
 }

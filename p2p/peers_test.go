@@ -1,0 +1,371 @@
+package p2p
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cairn/crypto"
+)
+
+func TestWrongGenesis(t *testing.T) {
+	t.Parallel()
+	ours := startHost(t, testConfig(t, 0), Handlers{})
+	cfg := testConfig(t, 1)
+	cfg.Genesis = crypto.Keccak256([]byte("another network"))
+	theirs := startHost(t, cfg, Handlers{})
+	err := theirs.Connect(context.Background(), ours.ListenAddrs()[0])
+	var bad *IncompatibleError
+	if !errors.As(err, &bad) || !errors.Is(err, ErrWrongGenesis) {
+		t.Fatalf("%v, want an IncompatibleError of kind %v", err, ErrWrongGenesis)
+	}
+	for _, g := range []crypto.Hash{cfg.Genesis, testGenesis} {
+		if !strings.Contains(err.Error(), g.Hex()) {
+			t.Errorf("%q does not name %s", err, g.Hex())
+		}
+	}
+	for name, h := range map[string]*Host{"ours": ours, "theirs": theirs} {
+		eventually(t, "both sides count it and disconnect", func() bool {
+			return h.Metrics()["peers_wrong_genesis_total"] == 1 && len(h.host.Network().Peers()) == 0
+		})
+		if len(h.Peers()) != 0 {
+			t.Errorf("%s has a peer", name)
+		}
+	}
+}
+
+func TestWireVersions(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, testConfig(t, 0), Handlers{})
+	for _, c := range []struct {
+		lowest, version uint16
+		want            refusal
+	}{{1, 1, refusalNone}, {1, 9, refusalNone}, {0, 0, refusalVersion}, {2, 9, refusalVersion}} {
+		m := &hello{Version: c.version, Lowest: c.lowest, Genesis: testGenesis}
+		if got := h.judge(testID(t, 1), m); got != c.want {
+			t.Errorf("versions %d to %d: %v, want %v", c.lowest, c.version, got, c.want)
+		}
+	}
+}
+
+// TestBadHandshakes plays the dialling side by hand.
+func TestBadHandshakes(t *testing.T) {
+	t.Parallel()
+	good := (&hello{Version: 1, Lowest: 1, Genesis: testGenesis, UserAgent: "x"}).encode()
+	for name, c := range map[string]struct {
+		bytes  []byte
+		metric string
+	}{
+		"oversize":  {binary.BigEndian.AppendUint32(nil, maxHello+1), "frames_oversize_total"},
+		"malformed": {appendFrame(nil, good[:20]), "frames_malformed_total"},
+		"nothing":   {nil, "streams_slow_total"},
+		"slow":      {appendFrame(nil, good)[:20], "streams_slow_total"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := testConfig(t, 0)
+			cfg.HandshakeTimeout = 300 * time.Millisecond
+			server := startHost(t, cfg, Handlers{})
+			// A libp2p host without this package on top.
+			quiet := testConfig(t, 1)
+			quiet.setDefaults()
+			g := newGater(&quiet, newCounters())
+			client, conns, err := newLibp2pHost(&quiet, g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conns.Close()
+			defer client.Close()
+			info, err := parsePeerAddr(server.ListenAddrs()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Connect(context.Background(), info); err != nil {
+				t.Fatal(err)
+			}
+			if c.bytes != nil {
+				s, err := client.NewStream(context.Background(), server.ID(), handshakeProtocol)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Write(c.bytes)
+			}
+			eventually(t, "it is counted and disconnected", func() bool {
+				return server.Metrics()[c.metric] >= 1 && len(server.host.Network().Peers()) == 0
+			})
+			if len(server.Peers()) != 0 || server.Metrics()["handshakes_total"] != 0 {
+				t.Error("it became a peer")
+			}
+		})
+	}
+}
+
+func TestConnectErrors(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, testConfig(t, 0), Handlers{})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for addr, want := range map[string]error{
+		"":                         ErrAddress,
+		"/ip4/127.0.0.1/tcp/1":     ErrAddress,
+		"/p2p/" + h.ID().String():  ErrAddress,
+		h.ListenAddrs()[0]:         ErrSelf,
+		"127.0.0.1:30303/p2p/what": ErrAddress,
+	} {
+		if err := h.Connect(ctx, addr); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", addr, err, want)
+		}
+	}
+	if err := h.Connect(ctx, "/ip4/127.0.0.1/tcp/1/p2p/"+testID(t, 5).String()); err == nil {
+		t.Error("connected to nobody")
+	}
+}
+
+func TestAllowList(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, 0)
+	cfg.AllowList = []peer.ID{testID(t, 1)}
+	h := startHost(t, cfg, Handlers{})
+	h.SetValidators([]peer.ID{testID(t, 2)})
+	friend := startHost(t, testConfig(t, 1), Handlers{})
+	validator := startHost(t, testConfig(t, 2), Handlers{})
+	stranger := startHost(t, testConfig(t, 3), Handlers{})
+	connect(t, friend, h)
+	connect(t, validator, h)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := stranger.Connect(ctx, h.ListenAddrs()[0]); err == nil {
+		t.Error("a stranger was let in")
+	}
+	if err := h.Connect(ctx, stranger.ListenAddrs()[0]); !errors.Is(err, ErrNotAllowed) {
+		t.Errorf("dialling a stranger: %v, want %v", err, ErrNotAllowed)
+	}
+	if h.Metrics()["peers_refused_total"] == 0 {
+		t.Error("not counted")
+	}
+}
+
+func TestMaxPeers(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, 0)
+	cfg.MaxPeers = 1
+	h := startHost(t, cfg, Handlers{})
+	h.SetValidators([]peer.ID{testID(t, 3)})
+	connect(t, startHost(t, testConfig(t, 1), Handlers{}), h)
+	err := startHost(t, testConfig(t, 2), Handlers{}).Connect(context.Background(), h.ListenAddrs()[0])
+	var bad *IncompatibleError
+	if !errors.As(err, &bad) || bad.Kind != ErrTooManyPeers || !bad.ByPeer {
+		t.Fatalf("%v, want %v", err, ErrTooManyPeers)
+	}
+	connect(t, startHost(t, testConfig(t, 3), Handlers{}), h) // a validator
+}
+
+func TestBansExpire(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, 0)
+	cfg.BanDuration = 300 * time.Millisecond
+	h := startHost(t, cfg, Handlers{})
+	other := startHost(t, testConfig(t, 1), Handlers{})
+	connect(t, other, h)
+	h.Penalize(other.ID(), FaultInvalid)
+	eventually(t, "the banned peer is gone", func() bool { return !hasPeer(h, other.ID()) && !hasPeer(other, h.ID()) })
+	if h.Metrics()["banned_peers"] != 1 || h.Metrics()["bans_total"] != 1 {
+		t.Errorf("%v", h.Metrics())
+	}
+	if err := h.Connect(context.Background(), other.ListenAddrs()[0]); !errors.Is(err, ErrBanned) {
+		t.Errorf("dialling it: %v, want %v", err, ErrBanned)
+	}
+	eventually(t, "it is back after the ban", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return other.Connect(ctx, h.ListenAddrs()[0]) == nil && hasPeer(h, other.ID())
+	})
+}
+
+func TestCharges(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1, 0)
+	cfg := testConfig(t, 0)
+	cfg.setDefaults()
+	g := newGater(&cfg, newCounters())
+	g.now = func() time.Time { return now }
+	p, v := testID(t, 1), testID(t, 2)
+	g.setValidators(map[peer.ID]struct{}{v: {}})
+	for i := range 3 {
+		if g.charge(p, FaultMalformed) {
+			t.Fatalf("banned after %d", i+1)
+		}
+	}
+	now = now.Add(chargeHalfLife) // 75 points are 37.5 now
+	if g.charge(p, FaultOversize) || !g.charge(p, FaultMalformed) {
+		t.Fatal("87.5 points ban, or 112.5 do not")
+	}
+	if g.check(p) != ErrBanned {
+		t.Fatal("not banned")
+	}
+	now = now.Add(cfg.BanDuration)
+	if g.check(p) != nil || g.points(p) != 0 {
+		t.Fatal("the ban did not end")
+	}
+	if g.charge(v, FaultInvalid) || g.check(v) != nil {
+		t.Fatal("a validator was banned")
+	}
+	for i := range maxBans + 10 {
+		g.charge(peer.ID(binary.BigEndian.AppendUint32(nil, uint32(i))), FaultInvalid)
+	}
+	if len(g.bans) > maxBans || len(g.charges) > maxBans {
+		t.Fatalf("%d bans, %d charges", len(g.bans), len(g.charges))
+	}
+}
+
+// TestRememberedPeers: a node that was connected once finds back without a
+// bootnode; a broken file costs the memory and nothing else.
+func TestRememberedPeers(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "peers.json")
+	other := startHost(t, testConfig(t, 0), Handlers{})
+	cfg := testConfig(t, 1)
+	cfg.PeerStore = path
+	h := startHost(t, cfg, Handlers{})
+	connect(t, h, other)
+	closeHost(t, h)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("file of peers: %v, %v", info, err)
+	}
+	eventually(t, "the loss is seen", func() bool { return len(other.Peers()) == 0 })
+	again := startHost(t, cfg, Handlers{})
+	eventually(t, "it finds back", func() bool { return hasPeer(again, other.ID()) })
+	closeHost(t, again)
+
+	for name, content := range map[string]string{
+		"empty": "", "no JSON": "{", "wrong types": `{"peers":3}`, "other genesis": `{"genesis":"0x01"}`,
+		"bad id":    `{"genesis":"` + testGenesis.Hex() + `","peers":[{"id":"x","addrs":[]}]}`,
+		"too large": strings.Repeat(" ", maxPeerStoreFile+1),
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b := newBook(h.ID(), func(peer.ID) bool { return false })
+		if err := b.load(path, testGenesis); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	broken := startHost(t, cfg, Handlers{})
+	connect(t, broken, other)
+	closeHost(t, broken)
+	b := newBook(h.ID(), func(peer.ID) bool { return false })
+	if err := b.load(path, testGenesis); err != nil || len(b.known) != 1 {
+		t.Errorf("the broken file was not replaced: %d peers, %v", len(b.known), err)
+	}
+}
+
+func TestPeerInfo(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, 0)
+	cfg.RuleSets = []string{"first", "second"}
+	cfg.Registerer = prometheus.NewRegistry()
+	a := startHost(t, cfg, Handlers{})
+	changes := make(chan struct{}, 16)
+	b := startHost(t, testConfig(t, 1), Handlers{PeerChange: func() { changes <- struct{}{} }})
+	b.SetValidators([]peer.ID{a.ID()})
+	connect(t, b, a)
+	eventually(t, "the round trip is measured", func() bool { return b.Peers()[0].Latency > 0 })
+	info := b.Peers()[0]
+	if info.ID != a.ID() || !info.Validator || info.UserAgent != "cairnd/test-0" || len(info.RuleSets) != 2 ||
+		info.Direction != "outbound" || len(info.Addrs) == 0 || info.Since.IsZero() {
+		t.Errorf("%+v", info)
+	}
+	select {
+	case <-changes:
+	case <-time.After(10 * time.Second):
+		t.Error("PeerChange was not called")
+	}
+	families, err := cfg.Registerer.(*prometheus.Registry).Gather()
+	if err != nil || len(families) != int(counterCount)+5 {
+		t.Errorf("%d metric families, %v", len(families), err)
+	}
+}
+
+func TestTransports(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(cfg *Config){
+		"tcp":  func(cfg *Config) {},
+		"quic": func(cfg *Config) { cfg.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"} },
+		"ipv6": func(cfg *Config) { cfg.Listen = []string{"/ip6/::1/tcp/0"} },
+		"both": func(cfg *Config) { cfg.Listen = append(cfg.Listen, "/ip4/127.0.0.1/udp/0/quic-v1") },
+		"pnet": func(cfg *Config) { cfg.PrivateNetworkKey = make([]byte, 32) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hosts, boxes := validators(t, 3, func(_ int, cfg *Config) { change(cfg) })
+			hosts[0].SendConsensus(hosts[2].ID(), []byte("vote"))
+			eventually(t, "the frame", func() bool { return len(boxes[2].got(&boxes[2].consensus)) == 1 })
+			if name == "both" && !strings.Contains(hosts[1].Peers()[0].Addrs[0], "/tcp/") {
+				t.Errorf("TCP is not preferred: %v", hosts[1].Peers()[0].Addrs)
+			}
+		})
+	}
+}
+
+func TestPrivateNetworkKeepsOthersOut(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, 0)
+	cfg.PrivateNetworkKey = make([]byte, 32)
+	member := startHost(t, cfg, Handlers{})
+	outsider := startHost(t, testConfig(t, 1), Handlers{})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := outsider.Connect(ctx, member.ListenAddrs()[0]); err == nil {
+		t.Fatal("connected without the key")
+	}
+}
+
+func TestListenFails(t *testing.T) {
+	t.Parallel()
+	first := startHost(t, testConfig(t, 0), Handlers{})
+	addr, err := listenAddr(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(t, 1)
+	cfg.Listen = append(cfg.Listen, addr)
+	if h, err := New(context.Background(), cfg, Handlers{}); err == nil || !strings.Contains(err.Error(), addr) {
+		if h != nil {
+			h.Close()
+		}
+		t.Fatalf("%v, want an error that names %s", err, addr)
+	}
+}
+
+func TestContextCloses(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	h, err := New(ctx, testConfig(t, 0), Handlers{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	eventually(t, "the host is closed", func() bool {
+		return !h.spawn(func() {}) && len(h.host.Network().ListenAddresses()) == 0
+	})
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Request(context.Background(), testID(t, 1), "status", nil); err == nil {
+		t.Fatal("a closed host asks")
+	}
+	h.PublishTransactions([]byte{1})
+	h.PublishFinalization([]byte{1})
+	h.SetValidators([]peer.ID{testID(t, 1)})
+	if h.SendConsensus(testID(t, 1), []byte{1}) {
+		t.Fatal("a closed host sends")
+	}
+}
