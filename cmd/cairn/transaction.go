@@ -138,6 +138,11 @@ func (t *terminal) receiptCommand() *cli.Command {
 			if errors.Is(err, wallet.ErrNotFound) && c.Bool("wait") {
 				r, err = t.wait(c, client, hash, nil)
 			}
+			if errors.Is(err, wallet.ErrNotFound) {
+				if tx, txErr := client.Transaction(c.Context, hash); txErr == nil && !tx.Final {
+					err = fmt.Errorf("%w: the transaction is pending, wait for it with --wait", err)
+				}
+			}
 			if err != nil {
 				return err
 			}

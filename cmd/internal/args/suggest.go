@@ -1,13 +1,21 @@
 package args
 
 import (
+	"regexp"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
 )
 
+var secret = regexp.MustCompile(`[0-9a-fA-F]{64}`)
+
+// quote makes a token fit for an error. What may be a private key put in the
+// wrong place is not shown: errors end up in logs.
 func quote(s string) string {
 	const most = 64
+	if secret.MatchString(s) {
+		return "(64 hex digits, not shown)"
+	}
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
