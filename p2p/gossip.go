@@ -93,9 +93,12 @@ func (g *gossip) options() []pubsub.Option {
 	cfg := &g.h.cfg
 	params := pubsub.DefaultGossipSubParams()
 	params.D, params.Dlo, params.Dhi = 8, 6, 12
-	// A node is in no mesh before its first heartbeat.
-	params.HeartbeatInterval = 500 * time.Millisecond
+	// A peer is in nobody's mesh before a heartbeat, and what is passed on
+	// meanwhile does not reach it.
+	params.HeartbeatInterval = 250 * time.Millisecond
 	params.HeartbeatInitialDelay = 50 * time.Millisecond
+	params.HistoryLength, params.HistoryGossip = 16, 8 // heartbeats
+	params.OpportunisticGraftTicks = 240
 	meshsub := g.h.protocol("meshsub")
 	return []pubsub.Option{
 		pubsub.WithGossipSubParams(params),

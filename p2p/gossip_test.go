@@ -132,15 +132,20 @@ func TestVerdicts(t *testing.T) {
 			for i, n := range []int{1, 2, 1} {
 				eventually(t, "topic peers", func() bool { return len(hosts[i].gossip.transactions.ListPeers()) == n })
 			}
-			hosts[0].PublishTransactions([]byte("transaction"))
-			hosts[0].PublishFinalization([]byte("finalization"))
-			eventually(t, "both verdicts", func() bool { return hosts[1].Metrics()[c.metric] == 2 })
 			if c.passed {
+				// The mesh is there some heartbeats after the topic's peers are.
+				n := 0
 				eventually(t, "both at the end", func() bool {
-					return len(boxes[2].got(&boxes[2].transactions)) == 1 && len(boxes[2].got(&boxes[2].finalizations)) == 1
+					n++
+					hosts[0].PublishTransactions([]byte(fmt.Sprint("transaction ", n)))
+					hosts[0].PublishFinalization([]byte(fmt.Sprint("finalization ", n)))
+					return len(boxes[2].got(&boxes[2].transactions)) > 0 && len(boxes[2].got(&boxes[2].finalizations)) > 0
 				})
 				return
 			}
+			hosts[0].PublishTransactions([]byte("transaction"))
+			hosts[0].PublishFinalization([]byte("finalization"))
+			eventually(t, "both verdicts", func() bool { return hosts[1].Metrics()[c.metric] == 2 })
 			if len(boxes[2].got(&boxes[2].transactions)) != 0 {
 				t.Fatal("passed on")
 			}

@@ -2,11 +2,15 @@ package p2p
 
 import (
 	"fmt"
+	"log/slog"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/gologshim"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
@@ -18,9 +22,18 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
+// quietLibp2p turns off libp2p's own log, which goes to stderr past ours and
+// calls each closed listener an error. GOLOG_LOG_LEVEL brings it back.
+var quietLibp2p = sync.OnceFunc(func() {
+	if os.Getenv("GOLOG_LOG_LEVEL") == "" {
+		gologshim.SetDefaultHandler(slog.DiscardHandler)
+	}
+})
+
 // newLibp2pHost makes the libp2p host: TCP and QUIC only, no relay, no hole
 // punching, no address guessing, no metrics of its own.
 func newLibp2pHost(cfg *Config, g *gater) (host.Host, *connmgr.BasicConnMgr, error) {
+	quietLibp2p()
 	limits, err := newResourceManager(cfg.MaxPeers)
 	if err != nil {
 		return nil, nil, err
