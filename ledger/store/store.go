@@ -21,7 +21,7 @@ import (
 type Options struct {
 	FS            vfs.FS // default: the machine's
 	CacheBytes    int64  // block cache; default 64 MiB
-	MemTableBytes uint64 // one memtable, of which up to four are held; default 16 MiB
+	MemTableBytes uint64 // one memtable, of which up to three are held; default 32 MiB
 	MaxOpenFiles  int    // default 512
 	NoHistory     bool   // keep neither balances at old heights nor transactions by address
 
@@ -43,7 +43,7 @@ const ExitFailure = 74
 // Limits of memory and files.
 const (
 	defaultCacheBytes    = 64 << 20
-	defaultMemTableBytes = 16 << 20
+	defaultMemTableBytes = 32 << 20
 	defaultMaxOpenFiles  = 512
 )
 
@@ -138,7 +138,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 		// the log's end, and synced votes after it vanish without an error.
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                orDefault(o.MemTableBytes, defaultMemTableBytes),
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: 3,
 		MaxOpenFiles:                orDefault(o.MaxOpenFiles, defaultMaxOpenFiles),
 		L0CompactionThreshold:       4,
 		LBaseMaxBytes:               64 << 20,
