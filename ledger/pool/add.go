@@ -42,49 +42,55 @@ func (p *Pool) Add(tx *types.Transaction, local bool) error {
 		return rejected(chain.ErrInsufficientFunds, "address %s want more than 2^256-1", from)
 	}
 	for {
-		account, version, err := p.account(from)
+		r, err := p.account(from)
 		if err != nil {
 			return err
 		}
-		done, err := p.tryAdd(e, account, version)
+		done, err := p.tryAdd(e, r)
 		if done {
 			return err
 		}
 	}
 }
 
-// account reads the account of a sender that the pool does not know, outside
-// the lock, and answers the version of the state it is of.
-func (p *Pool) account(from crypto.Address) (*chain.Account, uint64, error) {
-	p.mu.RLock()
-	state, version := p.state, p.version
-	_, known := p.queues[from]
-	p.mu.RUnlock()
-	if state == nil {
-		return nil, 0, ErrNoState
-	}
-	if known {
-		return nil, version, nil
-	}
-	a, err := state.Account(from)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read the account of the sender: %w", err)
-	}
-	return a, version, nil
+// reading is the account of a sender as it was read outside the lock.
+type reading struct {
+	account *chain.Account // nil = absent, or not read
+	known   bool           // not read, because the sender has a queue
+	version uint64         // of the state it is of
 }
 
-// tryAdd admits e; done is false when the state has moved on since account was
-// read.
-func (p *Pool) tryAdd(e *entry, account *chain.Account, version uint64) (done bool, err error) {
+// account reads the account of a sender that the pool does not know.
+func (p *Pool) account(from crypto.Address) (reading, error) {
+	p.mu.RLock()
+	state, r := p.state, reading{version: p.version}
+	_, r.known = p.queues[from]
+	p.mu.RUnlock()
+	if state == nil {
+		return r, ErrNoState
+	}
+	if r.known {
+		return r, nil
+	}
+	var err error
+	if r.account, err = state.Account(from); err != nil {
+		return r, fmt.Errorf("read the account of the sender: %w", err)
+	}
+	return r, nil
+}
+
+// tryAdd admits e; done is false when the account must be read again: the state
+// has moved on, or the sender's queue has been evicted meanwhile.
+func (p *Pool) tryAdd(e *entry, r reading) (done bool, err error) {
 	p.mu.Lock()
 	defer p.unlock()
-	if version != p.version {
+	q := p.queues[e.from]
+	if r.version != p.version || r.known && q == nil {
 		return false, nil
 	}
-	q := p.queues[e.from]
 	if q == nil {
 		q = newQueue(e.from)
-		q.set(account)
+		q.set(r.account)
 	}
 	if _, ok := p.all[e.hash]; ok {
 		return true, rejected(chain.ErrAlreadyKnown, "")

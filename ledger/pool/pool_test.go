@@ -545,6 +545,53 @@ func TestWorkEndsAfterThreeBlocksWithRoom(t *testing.T) {
 	checkInvariants(t, p)
 }
 
+func TestHasWorkBesides(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t, false, 2)
+	p := l.newPool(nil)
+	in := make(map[crypto.Hash]bool)
+	exclude := func(h crypto.Hash) bool { return in[h] }
+	want := func(w bool) {
+		t.Helper()
+		if p.HasWorkBesides(exclude) != w {
+			t.Errorf("work besides %d: %v", len(in), !w)
+		}
+	}
+	want(false)
+	a0, a1, b0 := l.tx(0, 0, 1, 1, 300), l.tx(0, 1, 1, 1, 110), l.tx(1, 0, 1, 9, 300)
+	add(t, p, a0, a1, b0)
+	want(true)
+	in[b0.Hash()], in[a0.Hash()] = true, true
+	want(true)
+	in[a1.Hash()] = true
+	want(false)
+	delete(in, a1.Hash())
+	l.baseFee = 111
+	l.include(p)
+	want(false) // a1 cannot pay the base fee
+	delete(in, a0.Hash())
+	want(true)
+	for range 3 {
+		l.include(p)
+	}
+	want(false)
+}
+
+// A queue may be evicted between the reading of its account and the addition.
+func TestAddReadsTheAccountAgain(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t, true, 1)
+	p := l.newPool(nil)
+	tx := l.tx(0, 0, 1, 0, 0)
+	e, _ := newEntry(p.chain, tx, l.keys[0].Address(), false)
+	for _, r := range []reading{{known: true, version: p.version}, {version: p.version - 1}} {
+		if done, err := p.tryAdd(e, r); done || err != nil {
+			t.Errorf("%+v: done %v, %v", r, done, err)
+		}
+	}
+	add(t, p, tx)
+}
+
 func TestReasonsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := reasons{limit: 3}

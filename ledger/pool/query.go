@@ -19,9 +19,35 @@ const workRounds = 3
 func (p *Pool) HasWork() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	for i := range uint64(workRounds) {
-		if i <= p.rounds && p.work[p.rounds-i] > 0 {
+	for i := range min(p.rounds+1, workRounds) {
+		if p.work[p.rounds-i] > 0 {
 			return true
+		}
+	}
+	return false
+}
+
+// HasWorkBesides is HasWork for a builder on an unfinalized block: what exclude
+// says to be in that block or its unfinalized ancestors is no work, what follows
+// it in its sender's queue is. It looks at as many senders as are excluded.
+func (p *Pool) HasWorkBesides(exclude func(crypto.Hash) bool) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, h := range p.heads.items {
+		q := h.queue
+		if !exclude(h.entry.hash) {
+			if q.since+workRounds > p.rounds {
+				return true
+			}
+			continue
+		}
+		for _, e := range q.entries[1:q.executable] {
+			if !exclude(e.hash) {
+				if e.rank > 0 {
+					return true
+				}
+				break
+			}
 		}
 	}
 	return false
