@@ -8,7 +8,7 @@ import (
 
 // quorums by number of members, written down by hand: two quorums of n members
 // share more than ⌊(n−1)/3⌋.
-var quorums = [...]int{0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 7, 8, 9}
+var quorums = [...]int{0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9}
 
 // certificateCheck sees every vote that exists, so it knows each certificate that
 // anyone could form: at most one notarized block a view, no nullification

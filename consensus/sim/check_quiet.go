@@ -8,17 +8,21 @@ func (c *checks) silence(w *world, s *stage) {
 	}
 	pending := !w.live(func(nd *node) bool { return len(nd.pool) == 0 })
 	level := w.live(func(nd *node) bool { return nd.disk.durable.head().Height == w.highest() })
-	calm := w.now-s.silence > 4*w.delta() || w.plan.heartbeat > 0 && w.now-s.began > s.bound/2
+	calm := w.now-s.silence > w.settleTime() || w.plan.heartbeat > 0 && w.now-s.began > s.bound/2
 	if calm && !pending && level {
 		s.height = w.highest()
 		s.begin(w, phaseQuiet)
 		return
 	}
-	if w.now-s.began > s.bound {
+	if w.now-s.began > s.bound+4*w.settleTime() {
 		w.violate("quiet", "%.1f ms after the last work the network still sends, or holds work back: pending %v, level %v",
 			float64(w.now-s.began)/1000, pending, level)
 	}
 }
+
+// settleTime is how long something that a member left behind can still stir the
+// others: a lone nullify arms them after a grace of ten Δ or five seconds.
+func (w *world) settleTime() int64 { return max(10*w.delta(), 5*second) + 4*w.delta() }
 
 // quiet: an idle network sends nothing but heartbeats, and then the first
 // transaction becomes final.

@@ -67,7 +67,7 @@ func (c *voteCheck) durable(nd *node, v *consensus.Vote) {
 		if x.notarize.Kind != 0 {
 			c.conflict(nd, x.notarize, v.Subject)
 		}
-		if nd.disk.durable.bodies[v.Block] == nil {
+		if nd.disk.durable.body(v.Block) == nil {
 			c.w.violate("body", "n%d signs %s before its body is durable", nd.id, describeVote(v))
 		}
 		x.notarize = v.Subject

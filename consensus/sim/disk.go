@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"maps"
+
 	"cairn/consensus"
 	"cairn/crypto"
 )
@@ -33,7 +35,8 @@ type commit struct {
 
 // tables is what a database holds.
 type tables struct {
-	bodies  map[crypto.Hash]*block
+	bodies  map[crypto.Hash]*block // not final
+	finals  map[crypto.Hash]*block
 	records []consensus.Record
 	chain   []*block // by height, from block 0
 	floor   floor
@@ -49,7 +52,8 @@ type floor struct {
 func newDisk(genesis *block, epoch uint32) *disk {
 	d := &disk{}
 	for _, t := range []*tables{&d.view, &d.durable} {
-		t.bodies = map[crypto.Hash]*block{genesis.Hash: genesis}
+		t.bodies = map[crypto.Hash]*block{}
+		t.finals = map[crypto.Hash]*block{genesis.Hash: genesis}
 		t.chain = []*block{genesis}
 		t.floor.epoch = epoch
 	}
@@ -83,12 +87,17 @@ func (d *disk) crash(keep int) []write {
 	return kept
 }
 
+// body is a block that is here, final or proposed; nil if it is not.
+func (t *tables) body(h crypto.Hash) *block {
+	if b := t.finals[h]; b != nil {
+		return b
+	}
+	return t.bodies[h]
+}
+
 func (t *tables) clone() tables {
 	c := *t
-	c.bodies = make(map[crypto.Hash]*block, len(t.bodies))
-	for h, b := range t.bodies {
-		c.bodies[h] = b
-	}
+	c.bodies, c.finals = maps.Clone(t.bodies), maps.Clone(t.finals)
 	c.records = append([]consensus.Record(nil), t.records...)
 	c.chain = append([]*block(nil), t.chain...)
 	return c
@@ -102,7 +111,8 @@ func (t *tables) apply(w write) {
 		t.records = append(t.records, w.records...)
 	case w.commit != nil:
 		t.chain = append(t.chain, w.commit.block)
-		t.bodies[w.commit.block.Hash] = w.commit.block
+		t.finals[w.commit.block.Hash] = w.commit.block
+		delete(t.bodies, w.commit.block.Hash)
 		if c := w.commit.floor; c != nil {
 			t.floor = floor{epoch: c.Epoch, view: c.View, finalization: c}
 			t.prune()
@@ -122,7 +132,7 @@ func (t *tables) prune() {
 	t.records = kept
 	height := t.head().Height
 	for h, b := range t.bodies {
-		if b.Height <= height && t.chain[b.Height] != b {
+		if b.Height <= height {
 			delete(t.bodies, h)
 		}
 	}

@@ -45,7 +45,14 @@ func (p *plan) drawTiming(r *rng) {
 		p.heartbeat = p.delta * r.between(10, 60)
 	}
 	d := p.delta * millisecond
-	p.chaos = d * r.between(20, 120)
+	switch {
+	case r.chance(30): // an hour without quorum costs few events
+		p.chaos = d * r.between(1000, 5000)
+	case r.chance(250):
+		p.chaos = d * r.between(150, 400)
+	default:
+		p.chaos = d * r.between(30, 150)
+	}
 	p.arrivalMean = d * r.between(1, 12)
 	for range r.intn(3) {
 		from := r.between(0, p.chaos)

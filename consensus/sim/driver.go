@@ -161,14 +161,13 @@ func (nd *node) worked() {
 	if nd.w.failed() || nd.dies(crashMidWork, -1) {
 		return
 	}
-	nd.submitWork()
 	nd.first(results...)
 	nd.run()
 }
 
 // execute runs a block on its parent's state.
 func (nd *node) execute(h crypto.Hash) consensus.Executed {
-	b := nd.disk.view.bodies[h]
+	b := nd.disk.view.body(h)
 	switch {
 	case b == nil || b.parent == nil || !nd.disk.view.final(b) && !nd.hasState(b.parent):
 		return consensus.Executed{Block: h, Status: consensus.ExecutionMissing}

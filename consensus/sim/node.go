@@ -199,14 +199,19 @@ func (nd *node) first(ins ...input) {
 // run handles the inbox until it is empty or the node is busy.
 func (nd *node) run() {
 	for nd.up && !nd.busy && !nd.paused && !nd.w.failed() {
-		nd.submitWork()
-		if len(nd.inbox) == 0 {
+		var all consensus.Effects
+		changed := nd.submitWork(&all)
+		if len(nd.inbox) == 0 && !changed {
 			return
 		}
-		var all consensus.Effects
-		n := min(len(nd.inbox), nd.w.plan.batch)
-		for _, in := range nd.inbox[:n] {
-			nd.feed(in, &all)
+		n := 0
+		for n < min(len(nd.inbox), nd.w.plan.batch) {
+			// A sync moves the ledger: what was asked for before must be done first.
+			if nd.inbox[n].chain != nil && (n > 0 || changed) {
+				break
+			}
+			nd.feed(nd.inbox[n], &all)
+			n++
 		}
 		nd.inbox = append(nd.inbox[:0], nd.inbox[n:]...)
 		nd.carryOut(all)
@@ -233,7 +238,7 @@ func (nd *node) feed(in input, all *consensus.Effects) {
 
 // store appends a body to the log, unsynced, unless it is there.
 func (nd *node) store(b *block) {
-	if nd.disk.view.bodies[b.Hash] == nil {
+	if nd.disk.view.body(b.Hash) == nil {
 		nd.disk.append(write{body: b})
 	}
 	nd.forget(b.Hash)
@@ -273,12 +278,16 @@ func join(all, eff *consensus.Effects) {
 	}
 }
 
-// submitWork tells the core when its pool gains or loses work.
-func (nd *node) submitWork() {
-	if pending := nd.hasWork(); pending != nd.working {
-		nd.working = pending
-		nd.first(input{event: consensus.WorkPending{Pending: pending}})
+// submitWork tells the core when its pool gains or loses work: before anything
+// else, so that the core does not decide on what was true a moment ago.
+func (nd *node) submitWork(all *consensus.Effects) (changed bool) {
+	pending := nd.hasWork()
+	if pending == nd.working {
+		return false
 	}
+	nd.working = pending
+	nd.step(consensus.WorkPending{Pending: pending}, all)
+	return true
 }
 
 // wake schedules the next Tick.

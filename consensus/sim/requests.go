@@ -37,7 +37,7 @@ func (nd *node) ask(peer int, r *request) {
 
 // want looks for a body in the own store, then asks peers, one after another.
 func (nd *node) want(h crypto.Hash) {
-	if b := nd.disk.view.bodies[h]; b != nil {
+	if b := nd.disk.view.body(h); b != nil {
 		nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
 		return
 	}
@@ -115,7 +115,7 @@ func (nd *node) answer(to int, r *request) {
 		}
 		out.blocks = db.chain[r.above+1 : top+1]
 	default:
-		b := db.bodies[r.block]
+		b := db.body(r.block)
 		if b == nil {
 			return
 		}
