@@ -173,14 +173,15 @@ func (c *Core) resendFinalizes() {
 }
 
 // announce has pending transactions sent again: to the leader, who may lack
-// them, and to everybody once we gave its view up.
+// them, and to everybody once we gave its view up, or would have if we could
+// sign. A full node whose leader is faulty must reach the other members too.
 func (c *Core) announce() {
 	if !c.work || !c.armed || c.mono < c.announceAt {
 		return
 	}
 	c.announceAt = c.mono + c.resendEvery()
 	switch {
-	case c.cur.signed(Nullify) != nil:
+	case c.cur.signed(Nullify) != nil, !c.voting() && c.mono >= c.deadline():
 		c.eff.Announce = AnnounceAll
 	case c.leader(c.view) != c.cfg.Self:
 		c.eff.Announce = AnnounceLeader

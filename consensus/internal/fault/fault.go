@@ -30,8 +30,6 @@ const (
 	NotarizeUnexecuted
 	// NoResend never repeats a nullify nor what goes with it.
 	NoResend
-	// NoFloor signs at and below the last finalized view.
-	NoFloor
 	// NoIdle counts every view as armed, so that an idle network makes blocks.
 	NoIdle
 	// ResendNotRearmed does not take up resends again after a restart.
@@ -43,7 +41,7 @@ const (
 var names = [numFaults]string{
 	"QuorumTooSmall", "NoNullifyFinalizeExclusion", "VotesNotRestored",
 	"SkipNullificationCheck", "SkipParentCheck", "NotarizeTwice",
-	"FinalizeUnnotarized", "NotarizeUnexecuted", "NoResend", "NoFloor", "NoIdle",
+	"FinalizeUnnotarized", "NotarizeUnexecuted", "NoResend", "NoIdle",
 	"ResendNotRearmed",
 }
 
