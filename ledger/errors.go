@@ -11,7 +11,6 @@ func (k ErrorKind) Error() string { return string(k) }
 const (
 	ErrMissingParent = ErrorKind("the parent is neither the final head nor an executed block above it")
 	ErrNotExecuted   = ErrorKind("the block was not executed here")
-	ErrContradiction = ErrorKind("another block is final at this height")
 	ErrProofPruned   = ErrorKind("proofs of this height are no longer available; ask for a recent block")
 	ErrFuture        = ErrorKind("height is above the final head")
 )

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,8 +30,8 @@ type Final struct {
 //
 // It answers the new final blocks, none if the block was final before; a
 // certificate for the head is then kept if it had none.
-// Errors: ErrNotExecuted, ErrContradiction, or a failure, after which the
-// process must stop.
+// Errors: ErrNotExecuted, which a block that can never be final any more is too,
+// or a failure, after which the process must stop.
 func (l *Ledger) Finalize(hash crypto.Hash, certificate []byte, floor Floor, prune []store.RecordRange) ([]*Final, error) {
 	top, ok := l.layers[hash]
 	if !ok {
@@ -65,14 +66,10 @@ func (l *Ledger) Finalize(hash crypto.Hash, certificate []byte, floor Floor, pru
 // refinalize is Finalize of a block that is not held.
 func (l *Ledger) refinalize(hash crypto.Hash, certificate []byte, floor Floor, prune []store.RecordRange) error {
 	h := l.head.Load()
-	if _, err := l.st.HeightByHash(hash); err != nil {
-		if raw, err := l.st.Body(hash); err == nil {
-			b, err := chain.DecodeBlock(raw, &l.cfg.Rules)
-			if err == nil && b.NumberU64() <= h.info.Height {
-				return fmt.Errorf("%w: finalization of block %d %s", ErrContradiction, b.NumberU64(), hash)
-			}
-		}
+	if _, err := l.st.HeightByHash(hash); errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("%w: %s", ErrNotExecuted, hash)
+	} else if err != nil {
+		return err
 	}
 	if h.info.Hash != hash {
 		return nil
