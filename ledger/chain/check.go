@@ -2,8 +2,10 @@ package chain
 
 import (
 	"math"
+	"math/big"
 
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
 )
 
 // Gas of a transaction before anything is executed (EIP-2028, EIP-2930).
@@ -74,18 +76,26 @@ func checkChainID(chainID uint64, tx *types.Transaction) error {
 	return nil
 }
 
+// The bounds of every amount. They are only read.
+var (
+	zero   = new(big.Int)
+	max256 = new(uint256.Int).SetAllOne().ToBig()
+)
+
 func checkAmounts(tx *types.Transaction) error {
-	value, feeCap, tip := tx.Value(), tx.GasFeeCap(), tx.GasTipCap()
+	// GasTipCap and Value are copies, the comparisons are not: this runs for every
+	// transaction of every block.
+	tip, value := tx.GasTipCap(), tx.Value()
 	switch {
-	case value.Sign() < 0 || feeCap.Sign() < 0 || tip.Sign() < 0:
+	case value.Sign() < 0 || tip.Sign() < 0 || tx.GasFeeCapIntCmp(zero) < 0:
 		return &InvalidError{Kind: ErrNegativeValue}
-	case feeCap.BitLen() > 256:
+	case tx.GasFeeCapIntCmp(max256) > 0:
 		return &InvalidError{Kind: ErrFeeCapVeryHigh}
-	case tip.BitLen() > 256:
+	case tip.Cmp(max256) > 0:
 		return &InvalidError{Kind: ErrTipVeryHigh}
-	case feeCap.Cmp(tip) < 0:
-		return invalid(ErrTipAboveFeeCap, "maxPriorityFeePerGas %d, maxFeePerGas %d", tip, feeCap)
-	case value.BitLen() > 256:
+	case tx.GasFeeCapIntCmp(tip) < 0:
+		return invalid(ErrTipAboveFeeCap, "maxPriorityFeePerGas %d, maxFeePerGas %d", tip, tx.GasFeeCap())
+	case value.Cmp(max256) > 0:
 		return invalid(ErrInsufficientFunds, "value of more than 256 bits")
 	}
 	return nil

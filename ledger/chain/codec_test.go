@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/ethereum/go-ethereum/trie"
@@ -120,7 +121,12 @@ func TestListRootIsGoEthereums(t *testing.T) {
 	var receipts types.Receipts
 	for i := range 300 {
 		txs = append(txs, randomTransaction(t, r, k, uint64(i)))
-		receipts = append(receipts, &types.Receipt{Type: txs[i].Type(), Status: uint64(i % 2), CumulativeGasUsed: r.Uint64()})
+		receipt := &types.Receipt{Type: txs[i].Type(), Status: uint64(i % 2), CumulativeGasUsed: r.Uint64() >> r.IntN(64)}
+		if r.IntN(5) == 0 {
+			receipt.Logs = []*types.Log{{Address: proposer, Topics: []crypto.Hash{{1}}, Data: randomBytes(r, 40)}}
+			receipt.Bloom = types.CreateBloom(receipt)
+		}
+		receipts = append(receipts, receipt)
 	}
 	for _, n := range []int{0, 1, 2, 15, 16, 17, 127, 128, 129, 130, 255, 256, 257, 300} {
 		if got, want := types.DeriveSha(txs[:n], new(listRoot)), types.DeriveSha(txs[:n], trie.NewStackTrie(nil)); got != want {
@@ -128,6 +134,9 @@ func TestListRootIsGoEthereums(t *testing.T) {
 		}
 		if got, want := types.DeriveSha(receipts[:n], new(listRoot)), types.DeriveSha(receipts[:n], trie.NewStackTrie(nil)); got != want {
 			t.Errorf("root of %d receipts is %s, want %s", n, got, want)
+		}
+		if got, want := receiptsRoot(receipts[:n]), types.DeriveSha(receipts[:n], trie.NewStackTrie(nil)); got != want {
+			t.Errorf("receiptsRoot of %d is %s, want %s", n, got, want)
 		}
 	}
 }
@@ -153,6 +162,22 @@ func TestTransactionRoundTrip(t *testing.T) {
 		if err != nil || err2 != nil || from != want || from != key(t, 0).Address() {
 			t.Fatalf("sender %s %v, want %s %v", from, err, want, err2)
 		}
+	}
+}
+
+// The example of EIP-155.
+func TestSenderOfAPublishedTransaction(t *testing.T) {
+	t.Parallel()
+	raw := hexutil.MustDecode("0xf86c098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a76400008025a028ef61340bd939bc2195fe537567866003e1a15d3c71ff63e1590620aa636276a067cbe9d8997f761aecb703304b3800ccf555c9f3dc64214b297fb1966a3b6d83")
+	tx, err := DecodeTransaction(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from, err := Sender(NewSigner(1), tx); err != nil || from.Hex() != "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F" {
+		t.Errorf("sender %s, %v", from, err)
+	}
+	if tx.Hash().Hex() != "0x33469b22e9f636356c4160a87eb19df52b7412e8eac32a4a55ffe88ea8350788" {
+		t.Errorf("hash %s", tx.Hash())
 	}
 }
 

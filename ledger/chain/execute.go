@@ -62,15 +62,17 @@ func (x *execution) apply(tx *types.Transaction) error {
 			return err
 		}
 	}
-	cost, over := Cost(&x.cfg.Rules, tx)
-	if over || sender.balance.Lt(cost) {
-		return insufficient(from, &sender.balance, cost, over)
+	var value uint256.Int
+	value.SetFromBig(tx.Value()) // CheckTransaction has its length
+	cost, over := costWith(&x.cfg.Rules, tx, &value)
+	if over || sender.balance.Lt(&cost) {
+		return insufficient(from, &sender.balance, &cost, over)
 	}
-	return x.transfer(tx, sender)
+	return x.transfer(tx, sender, &value)
 }
 
 // transfer moves value and fees of a transaction that passed every check.
-func (x *execution) transfer(tx *types.Transaction, sender *entry) error {
+func (x *execution) transfer(tx *types.Transaction, sender *entry, value *uint256.Int) error {
 	to := *tx.To()
 	recipient, err := x.state.get(to)
 	if err != nil {
@@ -85,10 +87,8 @@ func (x *execution) transfer(tx *types.Transaction, sender *entry) error {
 	// The registry has code but no entry point yet: a call to it is reverted.
 	if to != RegistryAddress {
 		status = types.ReceiptStatusSuccessful
-		var value uint256.Int
-		value.SetFromBig(tx.Value())
-		sender.debit(&value)
-		recipient.credit(&value)
+		sender.debit(value)
+		recipient.credit(value)
 	}
 	x.gasLeft -= gas
 	x.gasUsed += gas
@@ -162,22 +162,25 @@ func checkFeeCap(tx *types.Transaction, from crypto.Address, baseFee *big.Int) e
 
 // Cost is the balance in wei that tx needs: value, and gas limit · fee cap
 // unless the network is free. over says that it is above 2^256−1.
-func Cost(rules *genesis.Rules, tx *types.Transaction) (cost *uint256.Int, over bool) {
-	cost = new(uint256.Int)
-	if cost.SetFromBig(tx.Value()) {
-		return cost, true
+func Cost(rules *genesis.Rules, tx *types.Transaction) (cost uint256.Int, over bool) {
+	var value uint256.Int
+	if value.SetFromBig(tx.Value()) {
+		return value, true
 	}
+	return costWith(rules, tx, &value)
+}
+
+func costWith(rules *genesis.Rules, tx *types.Transaction, value *uint256.Int) (cost uint256.Int, over bool) {
 	if rules.Fees.Free {
-		return cost, false
+		return *value, false
 	}
-	fee := new(uint256.Int)
-	if fee.SetFromBig(tx.GasFeeCap()) {
+	if cost.SetFromBig(tx.GasFeeCap()) {
 		return cost, true
 	}
-	if _, over = fee.MulOverflow(fee, uint256.NewInt(tx.Gas())); over {
+	if _, over = cost.MulOverflow(&cost, uint256.NewInt(tx.Gas())); over {
 		return cost, true
 	}
-	_, over = cost.AddOverflow(cost, fee)
+	_, over = cost.AddOverflow(&cost, value)
 	return cost, over
 }
 
@@ -288,15 +291,15 @@ func (x *execution) checkResult(header *types.Header) error {
 
 // DeriveReceipts fills in the fields of receipts that are not in their encoding:
 // hash, gas used, effective price, block and index; logs likewise. There must be
-// as many receipts as transactions.
+// as many receipts as transactions. They share one BlockNumber.
 func DeriveReceipts(cfg *Config, header *types.Header, txs types.Transactions, receipts types.Receipts) {
-	hash, before, logs := header.Hash(), uint64(0), uint(0)
+	hash, number, before, logs := header.Hash(), new(big.Int).Set(header.Number), uint64(0), uint(0)
 	for i, r := range receipts {
 		tx := txs[i]
 		r.Type, r.TxHash = tx.Type(), tx.Hash()
 		r.GasUsed, before = r.CumulativeGasUsed-before, r.CumulativeGasUsed
 		r.EffectiveGasPrice = EffectiveGasPrice(&cfg.Rules, tx, header.BaseFee)
-		r.BlockHash, r.BlockNumber, r.TransactionIndex = hash, new(big.Int).Set(header.Number), uint(i)
+		r.BlockHash, r.BlockNumber, r.TransactionIndex = hash, number, uint(i)
 		if r.Logs == nil {
 			r.Logs = []*types.Log{}
 		}

@@ -1,7 +1,10 @@
 package chain
 
 import (
+	"bytes"
+
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
 
 	"cairn/crypto"
 )
@@ -43,7 +46,33 @@ func transactionsRoot(txs types.Transactions) crypto.Hash {
 
 // receiptsRoot is the root of the receipt trie.
 func receiptsRoot(receipts types.Receipts) crypto.Hash {
-	return deriveRoot(receipts, len(receipts)*receiptBytes)
+	return deriveRoot(receiptList(receipts), len(receipts)*receiptBytes)
+}
+
+// receiptList encodes receipts without logs, which is nearly all of them,
+// without reflection.
+type receiptList types.Receipts
+
+// Len implements types.DerivableList.
+func (rs receiptList) Len() int { return len(rs) }
+
+// EncodeIndex implements types.DerivableList: the type byte unless legacy, then
+// RLP([status, cumulative gas, bloom, []]).
+func (rs receiptList) EncodeIndex(i int, w *bytes.Buffer) {
+	r := rs[i]
+	if len(r.Logs) > 0 || len(r.PostState) > 0 {
+		types.Receipts(rs).EncodeIndex(i, w)
+		return
+	}
+	if r.Type != types.LegacyTxType {
+		w.WriteByte(r.Type)
+	}
+	const statusAndLogs, bloom = 2, 3 + types.BloomByteLength
+	b := appendHeader(w.AvailableBuffer(), 0xc0, statusAndLogs+bloom+rlp.IntSize(r.CumulativeGasUsed))
+	b = rlp.AppendUint64(b, r.Status)
+	b = rlp.AppendUint64(b, r.CumulativeGasUsed)
+	b = appendString(b, r.Bloom[:])
+	w.Write(append(b, 0xc0))
 }
 
 // deriveRoot is the root of a list of about size bytes.

@@ -35,8 +35,7 @@ func newEntry(cfg *chain.Config, tx *types.Transaction, from crypto.Address, loc
 	e = &entry{
 		tx: tx, hash: tx.Hash(), from: from, nonce: tx.Nonce(), size: int64(tx.Size()), local: local,
 	}
-	cost, overflow := chain.Cost(&cfg.Rules, tx)
-	e.cost = *cost
+	e.cost, overflow = chain.Cost(&cfg.Rules, tx)
 	e.feeCap.SetFromBig(tx.GasFeeCap())
 	e.tipCap.SetFromBig(tx.GasTipCap())
 	return e, overflow
