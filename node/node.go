@@ -223,6 +223,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, addr := range n.host.Addrs() {
+		n.log.Info("network", "address", addr)
+	}
 	n.log.Info("node", "version", Version, "chain", n.spec.ChainID, "genesis", d.net.Genesis, "height", d.ledger.HeadInfo().Height, "role", d.role(), "peer", n.host.ID())
 	if err := d.start(n.core, records); err != nil {
 		return err

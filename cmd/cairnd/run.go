@@ -37,6 +37,7 @@ func runCommand() *cli.Command {
 			text("metrics-listen", "CAIRN_METRICS_LISTEN", "`HOST:PORT` of /metrics; off: none"),
 			text("log-level", "CAIRN_LOG_LEVEL", "debug, info, warn or error"),
 			text("log-format", "CAIRN_LOG_FORMAT", "text or json"),
+			&cli.BoolFlag{Name: "allow-development-keys", Usage: "run with keys that everybody knows on an address that is not loopback"},
 			&cli.IntFlag{Name: "cache-mib", EnvVars: []string{"CAIRN_CACHE_MIB"}, Usage: "database cache in MiB"},
 		},
 		Action: runNode,
@@ -70,7 +71,9 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 			*to = c.String(name)
 		}
 	}
-	for name, to := range map[string]*bool{"mdns": &cfg.P2P.MDNS, "dht": &cfg.P2P.DHT} {
+	for name, to := range map[string]*bool{
+		"mdns": &cfg.P2P.MDNS, "dht": &cfg.P2P.DHT, "allow-development-keys": &cfg.AllowDevelopmentKeys,
+	} {
 		if c.IsSet(name) {
 			*to = c.Bool(name)
 		}
