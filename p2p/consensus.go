@@ -242,7 +242,8 @@ func (h *Host) receiveConsensus(stream network.Stream) (closed bool) {
 		return false
 	}
 	defer h.releaseInbound(from, stream)
-	if h.admit(stream) == nil {
+	state := h.admit(stream)
+	if state == nil {
 		return false
 	}
 	r := bufio.NewReaderSize(stream, 16<<10)
@@ -255,6 +256,7 @@ func (h *Host) receiveConsensus(stream network.Stream) (closed bool) {
 			}
 			return false
 		}
+		state.hear()
 		h.count.inc(cConsensusReceived)
 		h.handlers.Consensus(from, body)
 	}

@@ -23,6 +23,7 @@ type gossip struct {
 	transactions  *pubsub.Topic
 	finalizations *pubsub.Topic
 	jobs          chan *batchJob
+	outgoing      chan []byte // finalizations to publish
 
 	wake chan struct{}
 	mu   sync.Mutex
@@ -49,7 +50,7 @@ func (h *Host) maxBatchBytes() int {
 }
 
 func startGossip(h *Host) (*gossip, error) {
-	g := &gossip{h: h, jobs: make(chan *batchJob, maxTransactionJobs), wake: make(chan struct{}, 1)}
+	g := &gossip{h: h, jobs: make(chan *batchJob, maxTransactionJobs), outgoing: make(chan []byte, maxOutgoingFinalizations), wake: make(chan struct{}, 1)}
 	var err error
 	if g.pubsub, err = pubsub.NewGossipSub(h.ctx, h.host, g.options()...); err != nil {
 		return nil, fmt.Errorf("start gossip: %w", err)
@@ -65,6 +66,7 @@ func startGossip(h *Host) (*gossip, error) {
 		if g.finalizations, err = g.join("finalizations", g.validateFinalization); err != nil {
 			return nil, err
 		}
+		h.spawn(g.publishFinalizations)
 	}
 	return g, nil
 }
@@ -370,8 +372,9 @@ func (g *gossip) publishOne() (more bool) {
 	return more
 }
 
-// PublishFinalization gossips a finalization to all peers. msg must not change
-// afterwards. One above MaxFinalizationBytes is dropped with a warning.
+// PublishFinalization gossips a finalization to all peers and returns at once.
+// msg must not change afterwards. One above MaxFinalizationBytes is dropped
+// with a warning; one that finds 64 waiting is dropped and counted.
 func (h *Host) PublishFinalization(msg []byte) {
 	if h.gossip.finalizations == nil {
 		return
@@ -380,9 +383,25 @@ func (h *Host) PublishFinalization(msg []byte) {
 		h.log.Warn("finalization is too large to publish; raise MaxFinalizationBytes on all nodes", "bytes", len(msg))
 		return
 	}
-	if err := h.gossip.finalizations.Publish(h.ctx, msg); err != nil {
-		h.log.Debug("finalization not published", "err", err)
-		return
+	select {
+	case h.gossip.outgoing <- msg:
+	default:
+		h.count.inc(cFinalizationsDropped)
 	}
-	h.count.inc(cFinalizationsPublished)
+}
+
+func (g *gossip) publishFinalizations() {
+	for {
+		select {
+		case <-g.h.ctx.Done():
+			return
+		case msg := <-g.outgoing:
+			if err := g.finalizations.Publish(g.h.ctx, msg); err != nil {
+				g.h.count.inc(cFinalizationsDropped)
+				g.h.log.Debug("finalization not published", "err", err)
+				continue
+			}
+			g.h.count.inc(cFinalizationsPublished)
+		}
+	}
 }

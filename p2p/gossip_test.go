@@ -20,7 +20,7 @@ func mesh(t testing.TB, n int, change func(i int, cfg *Config)) ([]*Host, []*inb
 	for i := range n {
 		cfg := testConfig(t, i)
 		if i > 0 {
-			cfg.Bootnodes = hosts[0].ListenAddrs()[:1]
+			cfg.Bootnodes = hosts[0].ListenAddrs()
 		}
 		if change != nil {
 			change(i, &cfg)

@@ -325,10 +325,9 @@ func (h *Host) settleLocked(p peer.ID, err error) {
 	}
 }
 
-// SetValidators says which peers are the validators now. The host keeps
-// connections to all of them, exempts them from limits, and exchanges consensus
-// messages only with them. Only if this node itself is among them does it open
-// consensus streams.
+// SetValidators says which peers are the validators now. They are exempt from
+// limits, and consensus messages come only from them. If this node is among
+// them, the host keeps a connection and a consensus stream to each other one.
 func (h *Host) SetValidators(ids []peer.ID) {
 	next := make(map[peer.ID]struct{}, len(ids))
 	for _, p := range ids {
@@ -349,18 +348,15 @@ func (h *Host) SetValidators(ids []peer.ID) {
 		}
 	}
 	for p := range next {
-		if _, ok := h.validators[p]; !ok {
-			h.conns.Protect(p, "validator")
-			h.keepLocked(p, h.cfg.MaxReconnectInterval)
-		}
+		h.conns.Protect(p, "validator")
 		if voting && h.senders[p] == nil {
+			h.keepLocked(p, h.cfg.MaxReconnectInterval)
 			h.senders[p] = h.newSenderLocked(p)
 		}
 	}
-	for p, s := range h.senders {
+	for p := range h.senders {
 		if _, ok := next[p]; !ok || !voting {
-			s.cancel()
-			delete(h.senders, p)
+			h.dropSenderLocked(p)
 		}
 	}
 	h.validators = next
@@ -372,6 +368,12 @@ func (h *Host) dropValidatorLocked(p peer.ID) {
 	if s := h.inbound[p]; s != nil {
 		s.Reset()
 	}
+}
+
+// dropSenderLocked ends the consensus stream to p and its keeper.
+func (h *Host) dropSenderLocked(p peer.ID) {
+	h.senders[p].cancel()
+	delete(h.senders, p)
 	h.keepers[p].cancel()
 	delete(h.keepers, p)
 	if _, ok := h.bootnodes[p]; ok {

@@ -14,9 +14,10 @@ const (
 	maxExchangedPeers = 64 // signed address records in one answer
 	maxPeerRecord     = 4 << 10
 
-	maxBatchTransactions = 8192 // in one gossip message or direct batch
-	maxPendingBytes      = 8 << 20
-	maxTransactionJobs   = 256 // batches that wait for the transaction handler
+	maxBatchTransactions     = 8192 // in one gossip message or direct batch
+	maxPendingBytes          = 8 << 20
+	maxOutgoingFinalizations = 64  // that wait to be published
+	maxTransactionJobs       = 256 // batches that wait for the transaction handler
 
 	consensusQueueFrames = 4096                  // frames that wait for one validator
 	consensusWriteBuffer = 256 << 10             // frames already waiting are joined in one write up to this
@@ -46,7 +47,10 @@ const (
 	dialsAtOnce       = 16
 	exchangeFirst     = 250 * time.Millisecond // between two rounds of asking peers for peers
 	exchangeLast      = 30 * time.Second
-	pingInterval      = 15 * time.Second
+	pingInterval      = 3 * time.Second // validators; others: each pingOthersEvery-th time
+	pingOthersEvery   = 5
+	pingLimit         = 5 * time.Second
+	pingMisses        = 2 // in a row, nothing heard meanwhile: the peer is gone
 	maxBans           = 4096
 	banThreshold      = 100
 	chargeHalfLife    = time.Minute

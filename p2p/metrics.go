@@ -15,6 +15,7 @@ const (
 	cTransactionsDropped
 	cBatchesReceived
 	cFinalizationsPublished
+	cFinalizationsDropped
 	cFinalizationsReceived
 	cGossipAccepted
 	cGossipIgnored
@@ -54,6 +55,7 @@ var counterInfo = [counterCount]struct{ name, help string }{
 	cTransactionsDropped:    {"transactions_dropped_total", "Own transactions not published: too large or the queue was full."},
 	cBatchesReceived:        {"batches_received_total", "Batches of transactions handed to the node, gossiped or direct."},
 	cFinalizationsPublished: {"finalizations_published_total", "Finalizations published."},
+	cFinalizationsDropped:   {"finalizations_dropped_total", "Own finalizations not published."},
 	cFinalizationsReceived:  {"finalizations_received_total", "Gossiped finalizations handed to the node."},
 	cGossipAccepted:         {"gossip_accepted_total", "Gossiped messages accepted and passed on."},
 	cGossipIgnored:          {"gossip_ignored_total", "Gossiped messages ignored."},

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -30,6 +32,7 @@ type peerState struct {
 	id     peer.ID
 	ctx    context.Context // ends with the peer
 	cancel context.CancelFunc
+	heard  atomic.Int64 // unix nanoseconds of the last consensus frame
 	group  netip.Prefix // address, as in addressGroup; zero = loopback or a name
 
 	// Under Host.mu.
@@ -211,47 +214,67 @@ func (h *Host) tellChanges() {
 }
 
 // pingPeers measures round trips and ends connections whose other end is gone
-// without a word.
+// without a word. TCP alone would notice after minutes, and after a partition
+// wait as long before it tries again.
 func (h *Host) pingPeers() {
 	misses := map[peer.ID]int{}
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-h.ctx.Done():
 			return
 		case <-tick.C:
 		}
-		results := make(chan peer.ID, 1)
-		asked := 0
-		for _, info := range h.Peers() {
-			if h.spawn(func() {
-				if h.ping(info.ID) {
-					results <- ""
-				} else {
-					results <- info.ID
-				}
-			}) {
-				asked++
+		began := time.Now()
+		for p, ok := range h.pingRound(n%pingOthersEvery == 0) {
+			s := h.state(p)
+			switch {
+			case ok || s == nil || s.heardSince(began):
+				delete(misses, p)
+			case misses[p]+1 < pingMisses:
+				misses[p]++
+			default:
+				delete(misses, p)
+				h.log.Info("peer does not answer; disconnecting", "peer", p)
+				h.host.Network().ClosePeer(p)
 			}
 		}
-		missed := map[peer.ID]int{}
-		for range asked {
-			if p := <-results; p != "" {
-				missed[p] = misses[p] + 1
-				if missed[p] >= 2 {
-					h.log.Info("peer does not answer; disconnecting", "peer", p)
-					h.host.Network().ClosePeer(p)
-				}
+		for p := range misses {
+			if h.state(p) == nil {
+				delete(misses, p)
 			}
 		}
-		misses = missed
 	}
+}
+
+// pingRound pings validators, or all peers, at once and says who answered.
+func (h *Host) pingRound(all bool) map[peer.ID]bool {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	answered := map[peer.ID]bool{}
+	for _, p := range h.readyPeers() {
+		if !all && !h.gater.isValidator(p) {
+			continue
+		}
+		wg.Add(1)
+		if !h.spawn(func() {
+			defer wg.Done()
+			ok := h.ping(p)
+			mu.Lock()
+			defer mu.Unlock()
+			answered[p] = ok
+		}) {
+			wg.Done()
+		}
+	}
+	wg.Wait()
+	return answered
 }
 
 // ping records the round trip to p in the peer store.
 func (h *Host) ping(p peer.ID) bool {
-	ctx, cancel := context.WithTimeout(network.WithNoDial(h.ctx, "ping"), 10*time.Second)
+	ctx, cancel := context.WithTimeout(network.WithNoDial(h.ctx, "ping"), pingLimit)
 	defer cancel()
 	select {
 	case r := <-ping.Ping(ctx, h.host, p):
@@ -260,3 +283,21 @@ func (h *Host) ping(p peer.ID) bool {
 		return h.ctx.Err() != nil
 	}
 }
+
+// readyPeers are the peers whose handshake is done.
+func (h *Host) readyPeers() []peer.ID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []peer.ID
+	for p, s := range h.peers {
+		if s.hello != nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// hear notes that the peer is alive.
+func (s *peerState) hear() { s.heard.Store(time.Now().UnixNano()) }
+
+func (s *peerState) heardSince(t time.Time) bool { return s.heard.Load() >= t.UnixNano() }

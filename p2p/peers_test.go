@@ -34,7 +34,7 @@ func TestWrongGenesis(t *testing.T) {
 	}
 	for name, h := range map[string]*Host{"ours": ours, "theirs": theirs} {
 		eventually(t, "both sides count it and disconnect", func() bool {
-			return h.Metrics()["peers_wrong_genesis_total"] == 1 && len(h.host.Network().Peers()) == 0
+			return h.Metrics()["peers_wrong_genesis_total"] >= 1 && len(h.host.Network().Peers()) == 0
 		})
 		if len(h.Peers()) != 0 {
 			t.Errorf("%s has a peer", name)
@@ -368,4 +368,75 @@ func TestContextCloses(t *testing.T) {
 	if h.SendConsensus(testID(t, 1), []byte{1}) {
 		t.Fatal("a closed host sends")
 	}
+}
+
+// TestTableFindsPeers: the DHT alone answers with addresses that work on
+// loopback.
+func TestTableFindsPeers(t *testing.T) {
+	t.Parallel()
+	var hosts []*Host
+	for i := range 3 {
+		cfg := testConfig(t, i)
+		cfg.DHT = true
+		cfg.MaxPeers = 1 // the ends look for no second peer
+		if i == 1 {
+			cfg.MaxPeers = 2
+		}
+		hosts = append(hosts, startHost(t, cfg, Handlers{}))
+	}
+	connect(t, hosts[0], hosts[1])
+	connect(t, hosts[2], hosts[1])
+	want, err := listenAddr(hosts[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the table knows the third node", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		info, err := hosts[0].discovery.dht.FindPeer(ctx, hosts[2].ID())
+		return err == nil && len(info.Addrs) > 0 && info.Addrs[0].String() == want
+	})
+}
+
+// TestFullNodeOpensNoConsensusStream: validators would refuse it for ever.
+func TestFullNodeOpensNoConsensusStream(t *testing.T) {
+	t.Parallel()
+	hosts, _ := validators(t, 2, nil)
+	full := startHost(t, testConfig(t, 5), Handlers{})
+	full.SetValidators([]peer.ID{hosts[0].ID(), hosts[1].ID()})
+	connect(t, full, hosts[0])
+	eventually(t, "it finds the other", func() bool { return len(full.Peers()) == 2 })
+	if full.SendConsensus(hosts[0].ID(), []byte("vote")) || full.Metrics()["consensus_streams_total"] != 0 {
+		t.Error("it opened a consensus stream")
+	}
+	if !full.Peers()[0].Validator {
+		t.Error("validators are not marked")
+	}
+}
+
+// TestStoppedBeingValidator: streams end when the set changes.
+func TestStoppedBeingValidator(t *testing.T) {
+	t.Parallel()
+	hosts, boxes := validators(t, 3, nil)
+	hosts[0].SetValidators([]peer.ID{hosts[0].ID(), hosts[1].ID()})
+	if hosts[0].SendConsensus(hosts[2].ID(), []byte("vote")) {
+		t.Error("sent to a former validator")
+	}
+	eventually(t, "its stream ends", func() bool {
+		hosts[0].mu.Lock()
+		defer hosts[0].mu.Unlock()
+		return hosts[0].inbound[hosts[2].ID()] == nil
+	})
+	hosts[2].SendConsensus(hosts[0].ID(), []byte("vote of a former validator"))
+	hosts[1].SendConsensus(hosts[0].ID(), []byte("vote"))
+	eventually(t, "the other's vote", func() bool { return len(boxes[0].got(&boxes[0].consensus)) > 0 })
+	if got := boxes[0].got(&boxes[0].consensus); got[0] != "vote" {
+		t.Errorf("got %q", got)
+	}
+	hosts[0].SetValidators([]peer.ID{hosts[0].ID(), hosts[1].ID(), hosts[2].ID()})
+	eventually(t, "it is back", func() bool {
+		hosts[0].mu.Lock()
+		defer hosts[0].mu.Unlock()
+		return hosts[0].inbound[hosts[2].ID()] != nil
+	})
 }
