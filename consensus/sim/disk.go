@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"bytes"
+	"cmp"
 	"maps"
+	"slices"
 
 	"cairn/consensus"
 	"cairn/crypto"
@@ -156,4 +159,48 @@ func (t *tables) head() *block { return t.chain[len(t.chain)-1] }
 // final says whether b is committed.
 func (t *tables) final(b *block) bool {
 	return b.Height < uint64(len(t.chain)) && t.chain[b.Height] == b
+}
+
+// voteLog is the records as a store gives them back: by view, blocks before
+// certificates before votes, the last one written of each kind, whatever the
+// order in which they were written.
+func voteLog(records []consensus.Record) []consensus.Record {
+	type key struct {
+		view uint64
+		rank int
+		hash crypto.Hash
+	}
+	at := map[key]int{}
+	var out []consensus.Record
+	var keys []key
+	for _, r := range records {
+		k := key{view: recordView(r), rank: 100}
+		switch {
+		case r.Block != nil:
+			k.rank, k.hash = 0, r.Block.Hash
+		case r.Certificate != nil:
+			k.rank = 10 + int(r.Certificate.Kind)
+		case r.Vote != nil:
+			k.rank = 20 + int(r.Vote.Kind)
+		}
+		if i, ok := at[k]; ok {
+			out[i] = r
+			continue
+		}
+		at[k] = len(out)
+		out, keys = append(out, r), append(keys, k)
+	}
+	order := make([]int, len(out))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		x, y := keys[a], keys[b]
+		return cmp.Or(cmp.Compare(x.view, y.view), cmp.Compare(x.rank, y.rank), bytes.Compare(x.hash[:], y.hash[:]))
+	})
+	sorted := make([]consensus.Record, len(out))
+	for i, j := range order {
+		sorted[i] = out[j]
+	}
+	return sorted
 }

@@ -59,6 +59,7 @@ func (p *plan) drawTiming(r *rng) {
 		p.lulls = append(p.lulls, [2]int64{from, from + d*r.between(10, 60)})
 	}
 	p.batch = []int{1, 1, 4, 16}[r.intn(4)]
+	p.eager = r.chance(500)
 	p.pollEvery = max(20*d, second)
 	p.syncGap = []uint64{1, 4, 32, 1 << 40}[r.intn(4)]
 

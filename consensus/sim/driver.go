@@ -7,6 +7,11 @@ import (
 
 // carryOut does what Effects asks, in the order of its contract: persist and
 // sync, send, and then the rest. It returns when done or when it has to wait.
+//
+// Two kinds of driver keep that contract, and the plan draws which one runs. An
+// eager one says Persisted as soon as the messages are out, and does the work of
+// both effects after that. The other finishes an Effects first, steps the core
+// with every answer at once, and then carries out what that asks, in order.
 func (nd *node) carryOut(eff consensus.Effects) {
 	nd.effects, nd.work = eff, work{}
 	nd.busy = true
@@ -44,7 +49,8 @@ func (nd *node) persisted() {
 		return
 	}
 	nd.work.join(&nd.effects)
-	if persisted {
+	nd.sawPersist = persisted
+	if persisted && nd.w.plan.eager {
 		nd.effects = consensus.Effects{}
 		nd.step(consensus.Persisted{}, &nd.effects)
 		nd.persist()
@@ -126,7 +132,7 @@ func (nd *node) transmit(to int, m *consensus.Message, reached nodeSet) {
 // begin starts the work that follows sending and takes its time.
 func (nd *node) begin() {
 	if nd.work.empty() {
-		nd.busy = false
+		nd.finish(nil)
 		return
 	}
 	w := nd.w
@@ -150,19 +156,53 @@ func (nd *node) worked() {
 		return
 	}
 	var results []input
-	for _, h := range nd.work.execute {
-		results = append(results, input{event: nd.execute(h)})
-	}
 	if r := nd.work.build; r != nil {
 		results = append(results, nd.build(r))
 	}
+	for _, h := range nd.work.execute {
+		results = append(results, input{event: nd.execute(h)})
+	}
 	nd.commitSome(len(nd.work.commit))
-	nd.busy, nd.atWork = false, false
+	nd.atWork = false
 	if nd.w.failed() || nd.dies(crashMidWork, -1) {
 		return
 	}
-	nd.first(results...)
+	nd.finish(results)
 	nd.run()
+}
+
+// finish gives the answers of one Effects to the core.
+func (nd *node) finish(results []input) {
+	if nd.w.plan.eager {
+		nd.busy = false
+		nd.first(results...)
+		return
+	}
+	if nd.sawPersist {
+		nd.answered(input{event: consensus.Persisted{}})
+	}
+	for _, in := range results {
+		nd.answered(in)
+	}
+	if len(results) > 0 {
+		var eff consensus.Effects
+		if nd.submitWork(&eff) {
+			nd.later = append(nd.later, eff)
+		}
+	}
+	if len(nd.later) == 0 {
+		nd.busy = false
+		return
+	}
+	next := nd.later[0]
+	nd.later = nd.later[1:]
+	nd.carryOut(next)
+}
+
+func (nd *node) answered(in input) {
+	var eff consensus.Effects
+	nd.feed(in, &eff)
+	nd.later = append(nd.later, eff)
 }
 
 // execute runs a block on its parent's state.

@@ -28,9 +28,11 @@ type node struct {
 	paused     bool
 	busy       bool
 	inbox      []input
-	atWork     bool              // building, executing and committing
-	effects    consensus.Effects // being carried out: persist and send
-	work       work              // what comes after sending
+	atWork     bool                // building, executing and committing
+	effects    consensus.Effects   // being carried out: persist and send
+	work       work                // what comes after sending
+	later      []consensus.Effects // of answers, still to be carried out
+	sawPersist bool                // effects had records: Persisted is owed
 	executed   map[crypto.Hash]bool
 	newest     *block // executed last
 	newestAt   int64
@@ -84,7 +86,7 @@ func (nd *node) start() {
 	nd.generation++
 	nd.monoBase = w.rng.between(1, 1000)
 	nd.busy, nd.paused, nd.atWork, nd.ticking, nd.working, nd.crashArmed = false, false, false, false, false, false
-	nd.inbox, nd.wanted, nd.wakeAt, nd.newest = nd.inbox[:0], nil, 0, nil
+	nd.inbox, nd.wanted, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, 0, nil, nil
 	nd.executed = map[crypto.Hash]bool{}
 	nd.known, nd.pool = map[uint32]bool{}, nil
 	db := &nd.disk.view
@@ -101,7 +103,7 @@ func (nd *node) start() {
 	if c := db.floor.finalization; c != nil {
 		cfg.Root = consensus.Root{Block: w.blocks[c.Block].Block, View: c.View, Finalization: c}
 	}
-	core, effects, err := consensus.New(cfg, db.records, nd.mono(), nd.wall())
+	core, effects, err := consensus.New(cfg, voteLog(db.records), nd.mono(), nd.wall())
 	if err != nil {
 		w.violate("restart", "n%d cannot start from its own records: %v", nd.id, err)
 		return

@@ -124,19 +124,15 @@ func (nd *node) answer(to int, r *request) {
 	nd.w.network.send(nd.id, to, &packet{from: nd.id, response: &out})
 }
 
-// certificates are those held for a range of views: what the core has above the
-// floor, and the finalization of the floor if it settles views of the range.
+// certificates are those held for a range of views: what the core has, and the
+// finalization of the floor if it settles views of the range.
 func (nd *node) certificates(from, to uint64) []consensus.Certificate {
 	var out []consensus.Certificate
 	if c := nd.disk.view.floor.finalization; c != nil && c.View >= from {
 		out = append(out, *c)
 	}
-	for _, r := range nd.disk.view.records {
-		if c := r.Certificate; c != nil && c.View >= from && c.View <= to && len(out) < answerLimit {
-			out = append(out, *c)
-		}
-	}
-	return out
+	held := nd.core.Certificates(from, to)
+	return append(out, held[:min(len(held), answerLimit)]...)
 }
 
 // accept takes the answer of another node. Blocks and certificates are what they claim to be:
