@@ -70,6 +70,7 @@ type Store struct {
 	cache     *pebble.Cache
 	fs        vfs.FS
 	dir       string
+	directory *pebble.Lock
 	noHistory bool
 	head      atomic.Pointer[headRow] // nil before block 0
 	failed    atomic.Pointer[error]
@@ -86,26 +87,73 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	s.cache = pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
 	defer s.cache.Unref() // Pebble holds its own reference
-	db, err := pebble.Open(dir, s.pebbleOptions(o))
-	if err != nil {
+	if err := s.create(o); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.directory, err = pebble.LockDirectory(dir, s.fs); err != nil {
 		return nil, openError(dir, err)
 	}
-	s.db = db
-	s.View = View{r: db, guard: &guard{}, noHistory: o.NoHistory}
-	if err := s.checkFormat(); err != nil {
-		return nil, errors.Join(err, db.Close())
+	if err := checkLog(s.fs, dir); err != nil {
+		return nil, errors.Join(err, s.directory.Close())
 	}
-	if err := s.checkHistory(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	row, err := s.headRow()
-	switch {
-	case err == nil:
-		s.head.Store(&row)
-	case !errors.Is(err, ErrNotFound):
-		return nil, errors.Join(err, db.Close())
+	if err := s.open(o); err != nil {
+		return nil, errors.Join(err, s.directory.Close())
 	}
 	return s, nil
+}
+
+// create makes the database, if there is none, and closes it again.
+// Pebble makes the directory and everything in it durable, but begins the first
+// log before it has raised the format: that log has no synced offsets, and
+// damage in it would look like its end. The next one has them.
+func (s *Store) create(o Options) error {
+	switch found, err := pebble.Peek(s.dir, s.fs); {
+	case err == nil && found.Exists:
+		return nil
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return openError(s.dir, err)
+	}
+	db, err := pebble.Open(s.dir, s.pebbleOptions(o))
+	if err != nil {
+		return openError(s.dir, err)
+	}
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("create the database in %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// open opens the database in the locked directory and reads what the store needs
+// to know of it.
+func (s *Store) open(o Options) error {
+	options := s.pebbleOptions(o)
+	options.Lock = s.directory
+	var err error
+	if s.db, err = pebble.Open(s.dir, options); err != nil {
+		return openError(s.dir, err)
+	}
+	s.View = View{r: s.db, guard: &guard{}, noHistory: o.NoHistory}
+	row, err := s.start()
+	if err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	s.head.Store(row)
+	return nil
+}
+
+func (s *Store) start() (*headRow, error) {
+	if err := s.checkFormat(); err != nil {
+		return nil, err
+	}
+	if err := s.checkHistory(); err != nil {
+		return nil, err
+	}
+	row, err := s.headRow()
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return &row, err
 }
 
 func orDefault[T int | int64 | uint64](v, d T) T {
@@ -221,7 +269,7 @@ func (s *Store) Close() error {
 	if f := s.failed.Load(); f != nil {
 		return *f
 	}
-	if err := s.db.Close(); err != nil {
+	if err := errors.Join(s.db.Close(), s.directory.Close()); err != nil {
 		return fmt.Errorf("close the database in %s: %w", s.dir, err)
 	}
 	return nil
