@@ -93,7 +93,8 @@ type Status struct {
 	LastFinalizedView uint64 // highest finalization held, committed or not
 	CommittedView     uint64 // of the last Commit
 	CommittedHeight   uint64
-	TipView           uint64 // highest notarized view, LastFinalizedView if none is above it
+	TipView           uint64      // highest notarized view, LastFinalizedView if none is above it
+	Tip               crypto.Hash // block of TipView, on which the next leader builds
 	Armed             bool
 	Voting            bool // a member that is neither halted, paused, observing nor at the end of its epoch
 	Observing         bool
@@ -108,12 +109,12 @@ func (c *Core) Status() Status {
 	s := Status{
 		Epoch: c.cfg.Epoch, View: c.view, Leader: c.leader(c.view),
 		LastFinalizedView: c.final.view, CommittedView: c.comView, CommittedHeight: c.committed.Height,
-		TipView: c.final.view, Armed: c.armed, Voting: c.voting(), Observing: c.observing,
+		TipView: c.final.view, Tip: c.final.block, Armed: c.armed, Voting: c.voting(), Observing: c.observing,
 		Ended: c.ended, Behind: c.overflow, Halted: c.halted,
 		Views: len(c.views), Blocks: len(c.order),
 	}
 	if c.tip != nil {
-		s.TipView = c.tip.view
+		s.TipView, s.Tip = c.tip.view, c.tip.cert(Notarize).Block
 	}
 	return s
 }

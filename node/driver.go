@@ -63,12 +63,19 @@ type driver struct {
 	origin   time.Time // of the monotonic clock
 	wakeAt   int64     // mono milliseconds, 0 = none
 	hadWork  bool
-	tip      crypto.Hash // newest block executed or committed
+	latest   executedBlock
 	bodies   map[crypto.Hash]*types.Block
 	fetching map[crypto.Hash]bool
 	logged   time.Time // of the last Info about a final block
 
 	state atomic.Pointer[driverState]
+}
+
+// executedBlock is the newest proposal that was built or executed here, and the
+// view it was for.
+type executedBlock struct {
+	hash crypto.Hash
+	view uint64
 }
 
 // driverState is what other goroutines may know of the core.
@@ -202,11 +209,17 @@ func (d *driver) workChange() consensus.Event {
 	return consensus.WorkPending{Pending: has}
 }
 
-// hasWork says whether a builder on the newest executed block would include a
-// transaction of the pool. Transactions of blocks that are not final yet do not
-// count, or an empty block would follow each burst.
+// hasWork says whether a builder would include a transaction of the pool in the
+// next block. What a block of the current view or its ancestors hold does not
+// count, or an empty block would follow each burst; what a block of a view that
+// failed holds does.
 func (d *driver) hasWork() bool {
-	return d.pool.HasWork() && d.pool.Candidates(d.ledger.Included(d.tip)).Next() != nil
+	status := d.core.Status()
+	base := status.Tip
+	if d.latest.view >= status.View {
+		base = d.latest.hash
+	}
+	return d.pool.HasWorkBesides(d.ledger.Included(base))
 }
 
 // keepBody remembers a block that is not final yet. Beyond the limit the oldest

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -23,21 +24,27 @@ func (d *driver) step(ev consensus.Event) error {
 	return d.carryOut(d.core.Step(d.mono(), d.wall(), ev))
 }
 
-// carryOut does the work of one Effects in its order, and steps the core with
-// every answer that is there at once.
+// carryOut does the work of one Effects, and steps the core with every answer
+// that is there at once. Each Effects is done before the next step, so that
+// Persisted is true of every record that the core has asked to keep.
 func (d *driver) carryOut(effects consensus.Effects) error {
-	queue := []consensus.Effects{effects}
-	for len(queue) > 0 {
-		answers, err := d.apply(&queue[0])
-		if err != nil {
-			return err
+	answers, err := d.apply(&effects)
+	for ; err == nil && len(answers) > 0; answers = answers[1:] {
+		effects = d.core.Step(d.mono(), d.wall(), answers[0])
+		var more []consensus.Event
+		if more, err = d.apply(&effects); err == nil && len(effects.Persist) > 0 {
+			answers = slices.Insert(answers, 1, more[0])
+			more = more[1:]
 		}
-		queue = queue[1:]
-		for _, ev := range answers {
-			queue = append(queue, d.core.Step(d.mono(), d.wall(), ev))
-		}
+		answers = append(answers, more...)
+	}
+	if err != nil {
+		return err
 	}
 	status := d.core.Status()
+	if last := d.state.Load(); last != nil && last.View != status.View {
+		d.poolChanged() // a view that failed gives its transactions back
+	}
 	d.state.Store(&driverState{Status: status, tip: d.ledger.HeadInfo().Height})
 	d.meters.view.Set(float64(status.View))
 	return nil
@@ -53,7 +60,7 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 	d.wakeAt = e.WakeAt
 	var answers []consensus.Event
 	if len(e.Persist) > 0 {
-		answers = append(answers, consensus.Persisted{})
+		answers = append(answers, consensus.Persisted{}) // first: see carryOut
 	}
 	if e.Build != nil {
 		built, err := d.build(e.Build)
@@ -75,6 +82,7 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 		if err := d.commit(&e.Commit[i]); err != nil {
 			return nil, err
 		}
+		answers = d.withWorkChange(answers)
 	}
 	d.fetch(e)
 	d.announce(e.Announce)
@@ -128,7 +136,7 @@ func (d *driver) build(req *consensus.BuildRequest) (consensus.Event, error) {
 		return nil, fmt.Errorf("build the block of view %d: %w", req.View, err)
 	}
 	d.keepBody(block)
-	d.tip = block.Hash()
+	d.latest = executedBlock{hash: block.Hash(), view: req.View}
 	d.meters.proposed.Inc()
 	return consensus.Built{View: req.View, Block: blockFacts(block), Closing: d.ledger.Closing(block.Hash())}, nil
 }
@@ -157,10 +165,13 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 		return nil, fmt.Errorf("execute block %d %s: %w", block.NumberU64(), hash, err)
 	}
 	d.meters.execution.Observe(time.Since(start).Seconds())
-	d.tip = hash
+	facts := blockFacts(block)
+	if facts.View >= d.latest.view {
+		d.latest = executedBlock{hash: hash, view: facts.View}
+	}
 	return []consensus.Event{
 		consensus.Executed{Block: hash, Status: consensus.ExecutionOK, Closing: d.ledger.Closing(hash)},
-		consensus.BlockDurable{Block: blockFacts(block)},
+		consensus.BlockDurable{Block: facts},
 	}, nil
 }
 
@@ -209,11 +220,7 @@ func (d *driver) finalize(hash crypto.Hash, c *consensus.Certificate) error {
 			return err
 		}
 	}
-	if !d.ledger.Executed(d.tip) {
-		d.tip = hash // what was built on a branch that is not final is gone
-	}
 	d.publishFinalization(c)
-	d.poolChanged()
 	return nil
 }
 

@@ -247,7 +247,6 @@ func (n *Node) startPool() error {
 	if err := d.pool.Reset(head, chain.NextBaseFee(&n.spec.Rules, head), d.ledger, nil); err != nil {
 		return fmt.Errorf("start the pool: %w", err)
 	}
-	d.tip = head.Hash()
 	if err := d.restoreLocals(); err != nil {
 		return fmt.Errorf("restore own transactions: %w", err)
 	}

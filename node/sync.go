@@ -232,7 +232,7 @@ func (d *driver) applyRange(blocks []certifiedBlock) error {
 			return err
 		}
 	}
-	return nil
+	return d.lookAtPool()
 }
 
 // contradiction shows the core a final block that does not execute here as it

@@ -1,0 +1,388 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
+
+	"cairn/crypto"
+	"cairn/genesis"
+	"cairn/p2p"
+)
+
+// cluster is a network of whole nodes in this process: real libp2p on loopback,
+// real Pebble on disk, everything but the process boundary.
+type cluster struct {
+	t     *testing.T
+	spec  *genesis.Spec
+	homes []string
+	nodes []*runningNode
+	keys  []*crypto.PrivateKey // funded
+	nonce map[crypto.Address]uint64
+}
+
+type runningNode struct {
+	*Node
+	stop context.CancelFunc
+	done chan error
+}
+
+func testKey(i byte) *crypto.PrivateKey {
+	k, err := crypto.PrivateKeyFromBytes(append(make([]byte, 31), i))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// newCluster makes the homes of n validators and of extra full nodes; none runs
+// yet.
+func newCluster(t *testing.T, n, extra int, change func(*genesis.Spec)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, nonce: make(map[crypto.Address]uint64)}
+	c.spec = &genesis.Spec{ChainID: 77, Name: "test", Timestamp: uint64(time.Now().UnixMilli()) - 60_000, Rules: genesis.DefaultRules()}
+	c.spec.Rules.Heartbeat, c.spec.Rules.Delta, c.spec.Rules.DeltaMax = 0, 100, 500
+	for i := range 4 {
+		k := testKey(byte(100 + i))
+		c.keys = append(c.keys, k)
+		c.spec.Alloc = append(c.spec.Alloc, genesis.Allocation{Address: k.Address(), Balance: uint256.MustFromDecimal("1000000000000000000000000")})
+	}
+	for i := range n + extra {
+		home := t.TempDir()
+		c.homes = append(c.homes, home)
+		peerKey, err := p2p.LoadOrCreateKey(filepath.Join(home, PeerKeyFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := p2p.PeerID(peerKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i >= n {
+			continue
+		}
+		key := testKey(byte(i + 1))
+		if err := os.WriteFile(filepath.Join(home, ValidatorKeyFile), []byte(fmt.Sprintf("%x\n", key.Bytes())), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.spec.Validators = append(c.spec.Validators, genesis.Validator{Address: key.Address(), PeerID: id.String(), Name: fmt.Sprintf("node%d", i)})
+	}
+	if change != nil {
+		change(c.spec)
+	}
+	if err := c.spec.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, home := range c.homes {
+		if err := os.WriteFile(filepath.Join(home, GenesisFile), c.spec.Marshal(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.nodes = make([]*runningNode, len(c.homes))
+	return c
+}
+
+// start runs node i with the addresses of those that run as bootnodes.
+func (c *cluster) start(i int) {
+	c.t.Helper()
+	cfg := DefaultConfig(c.homes[i])
+	cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
+	cfg.RPC.Listen, cfg.Store.CacheMiB = "127.0.0.1:0", 8
+	for _, other := range c.nodes {
+		if other != nil {
+			cfg.P2P.Bootnodes = append(cfg.P2P.Bootnodes, other.Addrs()[0])
+			break
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	if os.Getenv("CAIRN_TEST_LOG") != "" {
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", i)
+	}
+	n, err := Open(cfg, log)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &runningNode{Node: n, stop: stop, done: make(chan error, 1)}
+	go func() { r.done <- n.Run(ctx) }()
+	select {
+	case <-n.driver.started:
+	case err := <-r.done:
+		c.t.Fatalf("node %d: %v", i, err)
+	}
+	c.nodes[i] = r
+	c.t.Cleanup(func() { c.stop(i) })
+}
+
+// stop ends node i cleanly.
+func (c *cluster) stop(i int) {
+	r := c.nodes[i]
+	if r == nil {
+		return
+	}
+	c.nodes[i] = nil
+	r.stop()
+	if err := <-r.done; err != nil {
+		c.t.Errorf("node %d: %v", i, err)
+	}
+	if err := r.Close(); err != nil {
+		c.t.Errorf("close node %d: %v", i, err)
+	}
+}
+
+func (c *cluster) await(what string, check func() bool) {
+	c.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !check() {
+		if time.Now().After(deadline) {
+			for i, r := range c.nodes {
+				if r != nil {
+					c.t.Logf("node %d: %+v", i, r.Status())
+				}
+			}
+			c.t.Fatalf("%s: not within 20 s", what)
+		}
+		time.Sleep(2 * time.Millisecond) // between two looks at a state, with a deadline
+	}
+}
+
+func (c *cluster) connected(want int) {
+	c.t.Helper()
+	for i, r := range c.nodes {
+		if r != nil {
+			c.await(fmt.Sprintf("node %d has %d peers", i, want), func() bool { return r.Status().Peers >= want })
+		}
+	}
+}
+
+// transfer signs the next transfer of funded account k.
+func (c *cluster) transfer(k int, to crypto.Address) *types.Transaction {
+	c.t.Helper()
+	key, id := c.keys[k], new(big.Int).SetUint64(c.spec.ChainID)
+	signer := types.LatestSignerForChainID(id)
+	tx := types.NewTx(&types.DynamicFeeTx{
+		ChainID: id, Nonce: c.nonce[key.Address()], To: &to, Value: big.NewInt(1), Gas: 21000,
+		GasFeeCap: big.NewInt(10_000_000_000), GasTipCap: big.NewInt(1),
+	})
+	c.nonce[key.Address()]++
+	sig := key.Sign(signer.Hash(tx))
+	tx, err := tx.WithSignature(signer, sig[:])
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return tx
+}
+
+// pay submits a transfer through node i and waits until the nodes at have it
+// final.
+func (c *cluster) pay(i, k int, at ...int) {
+	c.t.Helper()
+	tx := c.transfer(k, crypto.Address{19: 9})
+	if err := c.nodes[i].driver.submit(context.Background(), tx); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, j := range at {
+		c.await(fmt.Sprintf("node %d has transfer %s", j, tx.Hash()), func() bool {
+			_, _, _, _, err := c.nodes[j].driver.ledger.Transaction(tx.Hash())
+			return err == nil
+		})
+	}
+}
+
+func (c *cluster) height(i int) uint64 { return c.nodes[i].driver.ledger.HeadInfo().Height }
+
+// sameChain compares the blocks of all running nodes up to the lowest head.
+func (c *cluster) sameChain() {
+	c.t.Helper()
+	var first *runningNode
+	for i, r := range c.nodes {
+		if r == nil {
+			continue
+		}
+		if first == nil {
+			first = r
+			continue
+		}
+		for h := uint64(0); h <= min(first.driver.ledger.HeadInfo().Height, r.driver.ledger.HeadInfo().Height); h++ {
+			a, err := first.driver.ledger.HashByHeight(h)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			b, err := r.driver.ledger.HashByHeight(h)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if a != b {
+				c.t.Fatalf("height %d: %s, on node %d %s", h, a, i, b)
+			}
+		}
+	}
+}
+
+// TestFourValidators: transfers through every node are final on all, also while
+// one is down; it catches up when it is back, and is needed at once.
+func TestFourValidators(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	for i := range 4 {
+		c.start(i)
+	}
+	c.connected(3)
+	for i := range 4 {
+		c.pay(i, i, 0, 1, 2, 3)
+	}
+	c.stop(3)
+	for i := range 6 {
+		c.pay(i%3, i%4, 0, 1, 2)
+	}
+	c.start(3)
+	c.await("node 3 has caught up", func() bool { return c.height(3) == c.height(0) })
+	c.stop(1)
+	c.pay(3, 0, 0, 2, 3)
+	c.sameChain()
+}
+
+// TestFarBehind: a validator and a full node that missed more blocks than
+// consensus walks back sync ranges and then follow.
+func TestFarBehind(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 1, func(s *genesis.Spec) { s.Rules.MinBlockInterval = 1 })
+	for i := range 3 {
+		c.start(i)
+	}
+	c.connected(2)
+	for i := range 4 * behindLimit {
+		c.pay(i%3, i%4, 0)
+	}
+	c.start(3)
+	c.start(4)
+	for i := 3; i <= 4; i++ {
+		c.await(fmt.Sprintf("node %d has caught up", i), func() bool { return c.height(i) == c.height(0) })
+	}
+	c.pay(4, 0, 0, 1, 2, 3, 4)
+	c.sameChain()
+	if s := c.nodes[4].Status(); s.Role != "full" || s.Voting || s.Syncing || !s.Healthy {
+		t.Errorf("status of the full node: %+v", s)
+	}
+}
+
+// TestAllRestart: the whole network stops and comes back at the same head with
+// its waiting transactions, and goes on.
+func TestAllRestart(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, n, 0, nil)
+			for i := range n {
+				c.start(i)
+			}
+			c.connected(n - 1)
+			c.pay(0, 0, 0)
+			before := c.height(0)
+			// With the others gone, a transfer waits, on disk too.
+			for i := 1; i < n; i++ {
+				c.stop(i)
+			}
+			tx := c.transfer(1, crypto.Address{19: 1})
+			if err := c.nodes[0].driver.submit(context.Background(), tx); err != nil {
+				t.Fatal(err)
+			}
+			c.stop(0)
+			for i := range n {
+				c.start(i)
+			}
+			if h := c.height(0); h < before {
+				t.Fatalf("height %d before the restart, %d after", before, h)
+			}
+			for i := range n {
+				c.await("the waiting transfer is final", func() bool {
+					_, _, _, _, err := c.nodes[i].driver.ledger.Transaction(tx.Hash())
+					return err == nil
+				})
+			}
+			c.sameChain()
+		})
+	}
+}
+
+// TestRefusals: what keeps a node from starting, each with its reason.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 0, nil)
+	c.start(0)
+	cfg := DefaultConfig(c.homes[0])
+	cfg.P2P.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
+	open := func(change func(*Config)) error {
+		t.Helper()
+		other := cfg
+		change(&other)
+		n, err := Open(other, slog.New(slog.DiscardHandler))
+		if err == nil {
+			_ = n.Close()
+		}
+		return err
+	}
+	for _, tc := range []struct {
+		name, want string
+		change     func(*Config)
+	}{
+		{"locked", string(ErrLocked), func(*Config) {}},
+		{"no genesis", string(ErrNoGenesis), func(c *Config) { c.Home = t.TempDir() }},
+		{"no listen address", "p2p.listen", func(c *Config) { c.P2P.Listen = nil }},
+		{"bad level", "log.level", func(c *Config) { c.Log.Level = "loud" }},
+		{"bad format", "log.format", func(c *Config) { c.Log.Format = "xml" }},
+		{"bad rpc address", "rpc.listen", func(c *Config) { c.RPC.Listen = "8545" }},
+		{"bad cache", "store.cache_mib", func(c *Config) { c.Store.CacheMiB = 1 }},
+		{"no peers allowed", "p2p.max_peers", func(c *Config) { c.P2P.MaxPeers = 0 }},
+		{"damaged genesis", "genesis.json", func(c *Config) {
+			c.Home = t.TempDir()
+			write(t, filepath.Join(c.Home, GenesisFile), "{}")
+		}},
+		{"damaged validator key", "validator.key", func(cfg *Config) {
+			cfg.Home = t.TempDir()
+			write(t, filepath.Join(cfg.Home, GenesisFile), string(c.spec.Marshal()))
+			write(t, filepath.Join(cfg.Home, ValidatorKeyFile), "zz")
+		}},
+		{"development keys on an open address", string(ErrDevelopmentKey), func(cfg *Config) {
+			cfg.Home = t.TempDir()
+			write(t, filepath.Join(cfg.Home, GenesisFile), string(genesis.Development().Marshal()))
+			cfg.P2P.Listen = []string{"/ip4/0.0.0.0/tcp/0"}
+		}},
+		{"another network's data", "genesis", func(cfg *Config) {
+			cfg.Home = t.TempDir()
+			for _, id := range []uint64{78, 79} {
+				other := *c.spec
+				other.ChainID = id
+				if err := os.WriteFile(filepath.Join(cfg.Home, GenesisFile), other.Marshal(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if id == 78 {
+					if err := open(func(o *Config) { o.Home = cfg.Home }); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}},
+	} {
+		if err := open(tc.change); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want one that says %q", tc.name, err, tc.want)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
