@@ -44,6 +44,8 @@ type Host struct {
 
 	mu         sync.Mutex
 	closed     bool
+	closing    sync.Once
+	closeErr   error
 	peers      map[peer.ID]*peerState
 	waiters    map[peer.ID][]chan error   // Connect calls
 	validators map[peer.ID]struct{}       // without this node; replaced, never changed
@@ -177,12 +179,16 @@ func (h *Host) guard(f func(network.Stream) (closed bool)) network.StreamHandler
 }
 
 // Close disconnects from all peers and remembers them. It takes at most 2 s.
+//
+// Whoever calls while another call runs waits for it: when Close returns, no
+// handler runs any more and nothing is written.
 func (h *Host) Close() error {
+	h.closing.Do(func() { h.closeErr = h.shut() })
+	return h.closeErr
+}
+
+func (h *Host) shut() error {
 	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return nil
-	}
 	h.closed = true
 	h.mu.Unlock()
 	if h.unhook != nil {
