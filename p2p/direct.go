@@ -98,11 +98,15 @@ func (h *Host) receiveDirect(stream network.Stream) (closed bool) {
 }
 
 func (h *Host) beginDirect(p peer.ID) (done func(), ok bool) {
+	validator, perSecond := h.gater.isValidator(p), h.cfg.RequestRate
+	if validator {
+		perSecond *= validatorRateFactor
+	}
 	r := &h.requests
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := r.allowance(p, h.cfg.RequestRate)
-	if a.direct >= directBatchesPerPeer || !a.batches.Allow() && !h.gater.isValidator(p) {
+	a := r.allowance(p, perSecond)
+	if a.direct >= directBatchesPerPeer || !a.batches.Allow() && !validator {
 		return nil, false
 	}
 	a.direct++

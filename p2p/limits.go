@@ -31,9 +31,10 @@ const (
 	requestWriteLimit    = 30 * time.Second // whole response
 	requestsPerPeer      = 8                // answered at once
 	requestsPerValidator = 64
-	requestsTotal        = 256
-	directBatchesPerPeer = 4  // read at once
-	directBatchesRate    = 50 // per second and peer
+	requestsTotal        = 128       // of peers that are no validators, answered at once
+	maxResponsesBytes    = 128 << 20 // of responses to those, being written
+	directBatchesPerPeer = 4         // read at once
+	directBatchesRate    = 50        // per second and peer
 	validatorRateFactor  = 8
 
 	maxKnownPeers      = 1024 // addresses known without being connected

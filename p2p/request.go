@@ -48,10 +48,10 @@ func (h *Host) requestProtocol(name string) protocol.ID { return h.protocol("req
 
 // requestServer bounds what peers ask of us.
 type requestServer struct {
-	total chan struct{} // a slot for each request being answered
-
-	mu    sync.Mutex
-	peers map[peer.ID]*allowance
+	mu     sync.Mutex
+	peers  map[peer.ID]*allowance
+	active int // requests of peers that are no validators, being answered
+	bytes  int // of responses being written to those
 }
 
 // allowance is what one peer may still ask. It outlives the connection, so that
@@ -78,6 +78,10 @@ func (r *requestServer) allowance(p peer.ID, perSecond float64) *allowance {
 		}
 		r.peers[p] = a
 	}
+	if a.requests.Limit() != rate.Limit(perSecond) { // became a validator, or is none any more
+		a.requests.SetLimit(rate.Limit(perSecond))
+		a.requests.SetBurst(max(1, int(2*perSecond)))
+	}
 	return a
 }
 
@@ -99,35 +103,55 @@ func (r *requestServer) forget() {
 	}
 }
 
-// begin takes a slot for a request of p; the caller calls the function it gets.
-func (h *Host) beginRequest(p peer.ID) (done func(), ok bool) {
+// beginRequest takes a slot for a request of p; the caller calls the function
+// it gets.
+func (h *Host) beginRequest(p peer.ID, validator bool) (done func(), ok bool) {
 	atOnce, perSecond := requestsPerPeer, h.cfg.RequestRate
-	if h.gater.isValidator(p) {
+	if validator {
 		atOnce, perSecond = requestsPerValidator, perSecond*validatorRateFactor
 	}
 	r := &h.requests
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.allowance(p, perSecond)
-	if a.active >= atOnce || !a.requests.Allow() {
+	if a.active >= atOnce || !validator && r.active >= requestsTotal || !a.requests.Allow() {
 		return nil, false
 	}
-	select {
-	case r.total <- struct{}{}:
-	default:
-		return nil, false
+	share := 1
+	if validator {
+		share = 0 // others cannot crowd validators out
 	}
 	a.active++
+	r.active += share
 	return func() {
-		<-r.total
 		r.mu.Lock()
+		defer r.mu.Unlock()
 		a.active--
-		r.mu.Unlock()
+		r.active -= share
+	}, true
+}
+
+// beginResponse says whether n more bytes may wait for slow readers.
+func (h *Host) beginResponse(n int, validator bool) (done func(), ok bool) {
+	r := &h.requests
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if validator {
+		return func() {}, true
+	}
+	if r.bytes > 0 && r.bytes+n > maxResponsesBytes {
+		return nil, false
+	}
+	r.bytes += n
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.bytes -= n
 	}, true
 }
 
 func (h *Host) startRequests() {
-	h.requests = requestServer{total: make(chan struct{}, requestsTotal), peers: map[peer.ID]*allowance{}}
+	h.requests = requestServer{peers: map[peer.ID]*allowance{}}
 	h.serve(peersRequest, h.answerPeers)
 	for name, f := range h.handlers.Requests {
 		h.serve(name, f)
@@ -141,7 +165,8 @@ func (h *Host) serve(name string, f Request) {
 // serveOne answers one request.
 func (h *Host) serveOne(stream network.Stream, name string, f Request) (closed bool) {
 	from := stream.Conn().RemotePeer()
-	done, ok := h.beginRequest(from)
+	validator := h.gater.isValidator(from)
+	done, ok := h.beginRequest(from, validator)
 	if !ok {
 		h.count.inc(cRequestsLimited)
 		h.Penalize(from, FaultFlood)
@@ -185,6 +210,12 @@ func (h *Host) serveOne(stream network.Stream, name string, f Request) (closed b
 		h.log.Debug("request not answered", "name", name, "peer", from, "err", err)
 		status, resp = statusRefused, nil
 	}
+	written, ok := h.beginResponse(len(resp), validator)
+	if !ok {
+		h.count.inc(cRequestsLimited)
+		status, resp, written = statusLimited, nil, func() {}
+	}
+	defer written()
 	if h.respond(stream, status, resp) != nil {
 		return false
 	}

@@ -231,3 +231,35 @@ func TestRequestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestResponsesAreBounded: what waits for slow readers has a limit, which
+// validators are not held to.
+func TestResponsesAreBounded(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, testConfig(t, 0), Handlers{})
+	first, ok := h.beginResponse(maxResponsesBytes-10, false)
+	if !ok {
+		t.Fatal("refused below the limit")
+	}
+	if _, ok := h.beginResponse(11, false); ok {
+		t.Fatal("let through above the limit")
+	}
+	if _, ok := h.beginResponse(11, true); !ok {
+		t.Fatal("a validator was refused")
+	}
+	first()
+	if _, ok := h.beginResponse(11, false); !ok {
+		t.Fatal("still full")
+	}
+	for i := range requestsTotal {
+		if _, ok := h.beginRequest(testID(t, i), false); !ok {
+			t.Fatalf("request %d refused", i)
+		}
+	}
+	if _, ok := h.beginRequest(testID(t, requestsTotal), false); ok {
+		t.Fatal("more requests at once than the limit")
+	}
+	if _, ok := h.beginRequest(testID(t, requestsTotal), true); !ok {
+		t.Fatal("a validator was crowded out")
+	}
+}
