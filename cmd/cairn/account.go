@@ -24,7 +24,7 @@ func (t *terminal) accountCommand() *cli.Command {
 	kdf := func() cli.Flag {
 		return &cli.StringFlag{
 			Name:    "kdf",
-			Usage:   "cost of guessing the password: `standard` (256 MiB, about a second) or light, for tests and development only",
+			Usage:   "`COST` of guessing the password: standard (256 MiB, about a second) or light (for tests and development only)",
 			Value:   "standard",
 			EnvVars: []string{"CAIRN_KDF"},
 		}

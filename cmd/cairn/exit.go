@@ -65,6 +65,9 @@ func withExitCode(err error) error {
 	}](err); ok {
 		return err
 	}
+	if err == context.Canceled { //nolint:errorlint // only the bare one says nothing of its own
+		return codedError{errors.New("interrupted"), exitInterrupted}
+	}
 	for _, k := range exitKinds {
 		for _, kind := range k.kinds {
 			if errors.Is(err, kind) {

@@ -16,7 +16,7 @@ import (
 )
 
 // version is set when a release is built: -ldflags "-X main.version=…".
-var version = "development"
+var version = "0.1.0-dev"
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
@@ -68,13 +68,13 @@ func action(f func(*cli.Context) error) cli.ActionFunc {
 }
 
 func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON", DisableDefaultText: true}
 }
 
 func rpcFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name:    "rpc",
-		Usage:   "`URL` of the node, http:// or ws://",
+		Usage:   "node to ask: an http:// or ws:// `URL`",
 		Value:   "http://127.0.0.1:8545",
 		EnvVars: []string{"CAIRN_RPC_URL"},
 	}
@@ -83,7 +83,7 @@ func rpcFlag() cli.Flag {
 func keystoreFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name:    "keystore",
-		Usage:   "`DIR` of the encrypted keys",
+		Usage:   "encrypted keys are in `DIR`",
 		Value:   defaultKeystore(),
 		EnvVars: []string{"CAIRN_KEYSTORE"},
 	}

@@ -146,13 +146,17 @@ func everyCommand(t *testing.T) map[string]func() line {
 		return path
 	}
 	password := write("secret")
+	template := t.TempDir()
+	for name, key := range map[string]string{"alice": key1, "bob": key2} {
+		if code, _, errs := invoke(t, "account", "import", name, "--kdf", "light", "--keystore", template,
+			"--private-key-file", write(key), "--password-file", password); code != 0 {
+			t.Fatal(errs)
+		}
+	}
 	store := func() string {
 		dir := t.TempDir()
-		for name, key := range map[string]string{"alice": key1, "bob": key2} {
-			if code, _, errs := invoke(t, "account", "import", name, "--kdf", "light", "--keystore", dir,
-				"--private-key-file", write(key), "--password-file", password); code != 0 {
-				t.Fatal(errs)
-			}
+		if err := os.CopyFS(dir, os.DirFS(template)); err != nil {
+			t.Fatal(err)
 		}
 		return dir
 	}

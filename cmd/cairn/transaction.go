@@ -104,7 +104,7 @@ type receiptJSON struct {
 }
 
 func timeoutFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "timeout", Usage: "how long to wait for finality, as 30s or 5m", Value: time.Minute}
+	return &cli.DurationFlag{Name: "timeout", Usage: "how long to wait for finality: a `TIME` as 30s or 5m", Value: time.Minute}
 }
 
 func checkTimeout(c *cli.Context) error {
@@ -119,7 +119,7 @@ func (t *terminal) receiptCommand() *cli.Command {
 		Name: "receipt", Usage: "show what a final transaction did", ArgsUsage: "HASH",
 		Flags: []cli.Flag{
 			rpcFlag(), jsonFlag(),
-			&cli.BoolFlag{Name: "wait", Usage: "wait until the transaction is final"}, timeoutFlag(),
+			&cli.BoolFlag{Name: "wait", Usage: "wait until the transaction is final", DisableDefaultText: true}, timeoutFlag(),
 		},
 		Action: action(func(c *cli.Context) error {
 			hash, err := crypto.ParseHash(c.Args().First())
@@ -182,11 +182,12 @@ func (t *terminal) wait(c *cli.Context, client *wallet.Client, hash crypto.Hash,
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
 	r, err := client.WaitFinal(ctx, hash, p, func(s string) { t.warn("%s", s) })
-	if errors.Is(err, wallet.ErrNotFinal) || errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("%w; it may still become final, go on with: cairn receipt %s --wait", err, hash)
-		if errors.Is(err, wallet.ErrNotFinal) {
-			err = fmt.Errorf("waited %s: %w", c.Duration("timeout"), err)
-		}
+	goOn := fmt.Sprintf("it may still become final, go on with: cairn receipt %s --wait", hash)
+	switch {
+	case errors.Is(err, wallet.ErrNotFinal):
+		err = fmt.Errorf("waited %s: %w; %s", c.Duration("timeout"), err, goOn)
+	case errors.Is(err, context.Canceled):
+		err = codedError{errors.New("interrupted; " + goOn), exitInterrupted}
 	}
 	return r, err
 }

@@ -84,10 +84,9 @@ func prepare(app *cli.App, stderr io.Writer) {
 	visit = func(cmds []*cli.Command) {
 		for _, c := range cmds {
 			c.OnUsageError = onUsageError
-			if len(c.Subcommands) == 0 {
-				// Else "help" could be no argument of the command.
-				c.HideHelpCommand = true
-			}
+			// "help" is taken before cli sees it where it is a command word, and
+			// is an argument like any other elsewhere.
+			c.HideHelpCommand = true
 			visit(c.Subcommands)
 		}
 	}
