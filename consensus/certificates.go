@@ -183,9 +183,10 @@ func (c *Core) finalized(vs *viewState, cert *Certificate) {
 }
 
 // bodyDue is when the body that a certificate names is first asked for. One of
-// the current view is probably on its way from the leader: it gets half a Δ.
+// the current view is probably on its way from the leader: it gets half a Δ. To a
+// full node no leader sends anything.
 func (c *Core) bodyDue(vs *viewState, cert *Certificate) int64 {
-	if vs.view != c.view || vs.proposal != nil && vs.proposal.Block.Hash != cert.Block {
+	if c.cfg.Self < 0 || vs.view != c.view || vs.proposal != nil && vs.proposal.Block.Hash != cert.Block {
 		return c.mono
 	}
 	return c.mono + c.cfg.Delta/2

@@ -79,12 +79,15 @@ func (c *certificateCheck) certified(s consensus.Subject) {
 			w.violate("two notarizations", "%s and %s", describeSubject(f.notarized), describeSubject(s))
 		}
 		f.notarized = s
+		c.countBoth(f)
 		c.checkParent(s)
 	case consensus.Nullify:
 		if f.finalized.Kind != 0 {
 			w.violate("nullified and final", "view %d, %s", s.View, describeSubject(f.finalized))
 		}
 		f.nullified = true
+		w.saw(sawNullification)
+		c.countBoth(f)
 	case consensus.Finalize:
 		if f.finalized.Kind != 0 {
 			w.violate("agreement", "%s and %s", describeSubject(f.finalized), describeSubject(s))
@@ -99,6 +102,12 @@ func (c *certificateCheck) certified(s consensus.Subject) {
 		if !w.failed() {
 			c.checkFinal(s)
 		}
+	}
+}
+
+func (c *certificateCheck) countBoth(f *viewFacts) {
+	if f.nullified && f.notarized.Kind != 0 {
+		c.w.saw(sawBoth)
 	}
 }
 

@@ -8,10 +8,9 @@ package sim
 func (w *world) recoveryBound() int64 {
 	p := w.plan
 	deadline := 3 * p.deltaMax * millisecond
-	members := int64(p.members)
+	failing := int64(p.members-1) / 3
 	d := w.delta()
-	return 4*p.pollEvery + 40*d + (members+4)*(deadline+2*d) + 2*p.maxSkew*millisecond +
-		10*p.minInterval*millisecond + 20*(p.after.syncHigh+p.after.executeHigh)
+	return p.pollEvery + 20*d + (failing+2)*(deadline+2*d) + p.maxSkew*millisecond
 }
 
 // liveness fails a run that has not recovered in time.

@@ -24,6 +24,26 @@ func (c *checks) silence(w *world, s *stage) {
 // others: a lone nullify arms them after a grace of ten Δ or five seconds.
 func (w *world) settleTime() int64 { return max(10*w.delta(), 5*second) + 4*w.delta() }
 
+// calm: where nobody is faulty and clocks agree, the transaction that ends the
+// idleness is proposed at once, voted for at once, and no view is given up.
+func (c *checks) calm(w *world, s *stage) {
+	if !w.faultless() {
+		return
+	}
+	if took, most := w.now-s.began, 4*w.delta()+w.plan.minInterval*millisecond; took > most {
+		w.violate("calm", "the first transaction after idleness is not final after %.1f ms", float64(took)/1000)
+	}
+	if n := w.coverage[sawNullification]; n > s.nullified {
+		w.violate("calm", "%d views were nullified although nobody is faulty", n-s.nullified)
+	}
+}
+
+// faultless says whether, after healing, every member runs, is honest and has a
+// clock that never was far off.
+func (w *world) faultless() bool {
+	return len(w.plan.adversaries) == 0 && w.plan.dead == 0 && w.plan.maxSkew <= 2*healedSkew
+}
+
 // quiet: an idle network sends nothing but heartbeats, and then the first
 // transaction becomes final.
 func (c *checks) quiet(w *world, s *stage) {
@@ -41,6 +61,7 @@ func (c *checks) quiet(w *world, s *stage) {
 	if w.now-s.began > length {
 		s.begin(w, phaseWake)
 		s.target = w.highest() + 1
+		s.nullified = w.coverage[sawNullification]
 		w.trackOne()
 	}
 }

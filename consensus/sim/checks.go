@@ -69,6 +69,7 @@ func (c *checks) told(nd *node, eff *consensus.Effects) {
 		c.w.violate("halt", "n%d stops signing although at most f members are faulty: %s", nd.id, eff.Halt)
 	}
 	for i := range eff.Evidence {
+		c.w.saw(sawEvidence)
 		c.votes.accused(nd, &eff.Evidence[i])
 	}
 	for i := range eff.Commit {

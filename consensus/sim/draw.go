@@ -60,7 +60,8 @@ func (p *plan) drawTiming(r *rng) {
 	}
 	p.batch = []int{1, 1, 4, 16}[r.intn(4)]
 	p.eager = r.chance(500)
-	p.pollEvery = max(20*d, second)
+	p.inbox = []int{8, 32, 1024, 4096}[r.intn(4)]
+	p.pollEvery = []int64{8 * d, 20 * d, max(20*d, second)}[r.intn(3)]
 	p.syncGap = []uint64{1, 4, 32, 1 << 40}[r.intn(4)]
 
 	// After healing Δ covers delay, execution and fsync.

@@ -212,6 +212,7 @@ func (nd *node) execute(h crypto.Hash) consensus.Executed {
 	case b == nil || b.parent == nil || !nd.disk.view.final(b) && !nd.hasState(b.parent):
 		return consensus.Executed{Block: h, Status: consensus.ExecutionMissing}
 	case b.invalid:
+		nd.w.saw(sawInvalid)
 		return consensus.Executed{Block: h, Status: consensus.ExecutionInvalid, Reason: "made invalid by its leader"}
 	}
 	nd.hold(b)
@@ -282,6 +283,8 @@ func (nd *node) finalize(b *block, c *consensus.Certificate) {
 		batch := &commit{block: path[i]}
 		if i == 0 {
 			batch.floor = c
+		} else {
+			nd.w.saw(sawIndirect)
 		}
 		nd.commit(batch)
 	}

@@ -56,6 +56,7 @@ func (nd *node) strike() {
 // heal ends all faults: links are whole, processes run, clocks are nearly right.
 // Adversaries stay, and so do the members that the plan leaves dead.
 func (w *world) heal() {
+	w.countAhead()
 	w.healed = true
 	w.network.active = nil
 	for _, nd := range w.nodes {
@@ -83,7 +84,7 @@ const healedSkew = 100
 // kill ends a process for good.
 func (nd *node) kill() {
 	if nd.up {
-		nd.downFor = -1
+		nd.downFor, nd.armed = -1, crashNow
 		nd.crash(-1)
 		return
 	}

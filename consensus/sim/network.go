@@ -32,6 +32,7 @@ type response struct {
 	finalization *consensus.Certificate // of the last of blocks, for head and chain
 	chain        bool
 	head         bool
+	missing      crypto.Hash // a block that the peer has not got
 }
 
 // network decides what becomes of a packet.
@@ -80,6 +81,7 @@ func (n *network) blocked(from, to int, p *packet) bool {
 			}
 		case faultWithhold:
 			if !f.dst.has(to) && p.carries(f.kinds) {
+				n.w.saw(sawWithheld)
 				return true
 			}
 		}

@@ -64,9 +64,6 @@ type work struct {
 
 func (k work) empty() bool { return k.build == nil && len(k.execute) == 0 && len(k.commit) == 0 }
 
-// inboxLimit bounds what a slow node queues; the rest is lost, as on a full stream.
-const inboxLimit = 4096
-
 func (nd *node) honest() bool { return nd.adversary == nil }
 
 func (nd *node) mono() int64 {
@@ -103,6 +100,12 @@ func (nd *node) start() {
 	if c := db.floor.finalization; c != nil {
 		cfg.Root = consensus.Root{Block: w.blocks[c.Block].Block, View: c.View, Finalization: c}
 	}
+	for i := range db.records {
+		if db.records[i].Vote != nil {
+			w.saw(sawRestartWithVotes)
+			break
+		}
+	}
 	core, effects, err := consensus.New(cfg, voteLog(db.records), nd.mono(), nd.wall())
 	if err != nil {
 		w.violate("restart", "n%d cannot start from its own records: %v", nd.id, err)
@@ -131,6 +134,10 @@ func (nd *node) crash(keep int) {
 	}
 	if keep < 0 {
 		keep = w.rng.intn(len(nd.disk.log) + 1)
+	}
+	w.saw(occurrence(nd.armed))
+	if keep < len(nd.disk.log) {
+		w.saw(sawLostWrites)
 	}
 	w.note(nd, "crash: %d of %d unsynced writes survive", keep, len(nd.disk.log))
 	w.checks.durable(nd, nd.disk.crash(keep))
@@ -188,9 +195,11 @@ func (nd *node) receive(from int, p *packet) {
 }
 
 func (nd *node) enqueue(in input) {
-	if len(nd.inbox) < inboxLimit {
+	if len(nd.inbox) < nd.w.inboxLimit() {
 		nd.inbox = append(nd.inbox, in)
+		return
 	}
+	nd.w.saw(sawOverflow)
 }
 
 // first puts what the node itself produced before what the network brought.
@@ -319,7 +328,7 @@ func (nd *node) woken(at int64) {
 	}
 	nd.wakeAt = 0
 	nd.ticking = true
-	nd.enqueue(input{event: consensus.Tick{}})
+	nd.inbox = append(nd.inbox, input{event: consensus.Tick{}}) // a timer is never lost
 	nd.run()
 }
 

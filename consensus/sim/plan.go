@@ -143,6 +143,7 @@ type plan struct {
 	lulls         [][2]int64
 	batch         int   // events a driver handles with one fsync
 	eager         bool  // which of the two drivers; see carryOut
+	inbox         int   // inputs that a node queues before healing
 	pollEvery     int64 // µs
 	syncGap       uint64
 	wallSkew      []int64 // ms per node
@@ -179,8 +180,8 @@ func (p *plan) String() string {
 		fmt.Fprintf(&b, "  %s stay down\n", p.dead)
 	}
 	fmt.Fprintf(&b, "  before healing: %s\n  after healing:  %s\n", p.before, p.after)
-	fmt.Fprintf(&b, "  a transaction each %.1fms but in %d lulls, batch %d (eager %v), poll each %dms, sync beyond %d heights, wall skews %v ms, drifts %v ppm\n",
-		float64(p.arrivalMean)/1000, len(p.lulls), p.batch, p.eager, p.pollEvery/millisecond, p.syncGap, p.wallSkew, p.drift)
+	fmt.Fprintf(&b, "  a transaction each %.1fms but in %d lulls, batch %d (eager %v), inbox %d, poll each %dms, sync beyond %d heights, wall skews %v ms, drifts %v ppm\n",
+		float64(p.arrivalMean)/1000, len(p.lulls), p.batch, p.eager, p.inbox, p.pollEvery/millisecond, p.syncGap, p.wallSkew, p.drift)
 	for _, f := range p.incidents {
 		fmt.Fprintf(&b, "  %s\n", f)
 	}

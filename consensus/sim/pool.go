@@ -75,7 +75,7 @@ func (nd *node) hasWork() bool {
 }
 
 // announceLimit bounds the transactions in one announcement.
-const announceLimit = 64
+const announceLimit = 512
 
 // announce sends pending transactions again.
 func (nd *node) announce(a consensus.Announce) {

@@ -25,8 +25,11 @@ func (nd *node) randomPeer() int {
 		return nd.id
 	}
 	i := nd.w.rng.intn(len(nd.w.nodes) - 1)
+	if nd.w.nodes[i].self < 0 && nd.w.rng.chance(800) { // members are asked first
+		i = nd.w.rng.intn(nd.w.plan.members)
+	}
 	if i >= nd.id {
-		i++
+		i = (i + 1) % len(nd.w.nodes)
 	}
 	return i
 }
@@ -52,7 +55,18 @@ func (nd *node) want(h crypto.Hash) {
 	}
 }
 
-// seek asks the next peer for a wanted body, and is called again after a while.
+// timedOut asks the next peer if the one asked in a try has not answered.
+func (nd *node) timedOut(h crypto.Hash, try int) {
+	for _, x := range nd.wanted {
+		if x.hash == h && x.tries == try {
+			nd.seek(h)
+			return
+		}
+	}
+}
+
+// seek asks the next peer for a wanted body; it is called again when that one has
+// not got it or does not answer.
 func (nd *node) seek(h crypto.Hash) {
 	for i := range nd.wanted {
 		x := &nd.wanted[i]
@@ -67,7 +81,7 @@ func (nd *node) seek(h crypto.Hash) {
 		nd.ask(nd.randomPeer(), &request{block: h})
 		nd.w.queue.push(event{
 			at: nd.w.now + requestFactor*nd.w.delta(), kind: evSeek, node: int32(nd.id), generation: nd.generation,
-			packet: &packet{request: &request{block: h}},
+			arg: int64(x.tries), packet: &packet{request: &request{block: h}},
 		})
 		return
 	}
@@ -115,11 +129,11 @@ func (nd *node) answer(to int, r *request) {
 		}
 		out.blocks = db.chain[r.above+1 : top+1]
 	default:
-		b := db.body(r.block)
-		if b == nil {
-			return
+		if b := db.body(r.block); b != nil {
+			out.blocks = []*block{b}
+		} else {
+			out.missing = r.block
 		}
-		out.blocks = []*block{b}
 	}
 	nd.w.network.send(nd.id, to, &packet{from: nd.id, response: &out})
 }
@@ -145,10 +159,15 @@ func (nd *node) accept(from int, r *response) {
 		nd.follow(from, r)
 	default:
 		for i := range r.certificates {
+			nd.w.saw(sawFetchCertificates)
 			nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: r.certificates[i]}})
+		}
+		if r.missing != (crypto.Hash{}) {
+			nd.seek(r.missing)
 		}
 		for _, b := range r.blocks {
 			nd.store(b)
+			nd.w.saw(sawFetchBlock)
 			nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
 		}
 	}
@@ -178,6 +197,7 @@ func (nd *node) adopt(r *response, all *consensus.Effects) {
 	if len(blocks) == 0 || blocks[0].parent != nd.disk.view.head() {
 		return
 	}
+	nd.w.saw(sawSync)
 	nd.w.note(nd, "sync from height %d to %d", blocks[0].Height, blocks[len(blocks)-1].Height)
 	for i, b := range blocks {
 		batch := &commit{block: b}

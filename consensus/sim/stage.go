@@ -13,16 +13,17 @@ const (
 
 // stage is where the run is and what it waits for.
 type stage struct {
-	phase   phase
-	began   int64 // µs, of this phase
-	bound   int64 // µs that recovery may take
-	took    int64 // µs that it took
-	target  uint64
-	tracked []uint32 // transactions that must become final
-	sent    uint64   // messages when the network was last heard
-	silence int64    // µs since when nothing was sent
-	height  uint64   // when the quiet began
-	done    bool
+	phase     phase
+	began     int64 // µs, of this phase
+	bound     int64 // µs that recovery may take
+	took      int64 // µs that it took
+	target    uint64
+	tracked   []uint32 // transactions that must become final
+	sent      uint64   // messages when the network was last heard
+	nullified uint64   // views when the quiet ended
+	silence   int64    // µs since when nothing was sent
+	height    uint64   // when the quiet began
+	done      bool
 }
 
 // advance is called each Δ/2 from healing on.
@@ -57,6 +58,7 @@ func (w *world) advance() {
 			s.done = true
 			return
 		}
+		w.checks.calm(w, s)
 		w.checks.liveness(w, s)
 	}
 }

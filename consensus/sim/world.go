@@ -29,6 +29,7 @@ type Result struct {
 	Healed    int64      // µs from healing to new final blocks everywhere
 	Bound     int64      // µs that this was allowed to take
 	Hash      uint64     // of the trace: equal for equal seeds
+	Coverage  Coverage
 }
 
 // Violation is a broken rule.
@@ -63,6 +64,7 @@ type world struct {
 	steps     uint64
 	sent      uint64 // consensus messages handed to the network
 	trace     trace
+	coverage  Coverage
 }
 
 // eventLimit ends a run that does not come to rest; no correct one comes near.
@@ -75,6 +77,7 @@ func Run(o Options) Result {
 	r := Result{
 		Seed: o.Seed, Plan: w.plan.String(), Violation: w.violation, Virtual: w.now, Steps: w.steps,
 		Healed: w.stage.took, Bound: w.stage.bound, Hash: w.trace.hash,
+		Coverage: w.coverage,
 	}
 	for _, nd := range w.nodes {
 		r.Views = max(r.Views, w.checks.memory.highest(nd))
@@ -193,7 +196,7 @@ func (w *world) handle(e *event) {
 	case evPoll:
 		nd.poll()
 	case evSeek:
-		nd.seek(e.packet.request.block)
+		nd.timedOut(e.packet.request.block, int(e.arg))
 	case evDisrupt:
 		nd.disrupt()
 	case evResume:
@@ -232,6 +235,14 @@ func (w *world) syncTime() int64 {
 		return w.rng.between(pr.syncHigh, pr.stallHigh)
 	}
 	return w.rng.between(pr.syncLow, pr.syncHigh)
+}
+
+// inboxLimit bounds what a slow node queues; the rest is lost, as on a full stream.
+func (w *world) inboxLimit() int {
+	if w.healed {
+		return 4096
+	}
+	return w.plan.inbox
 }
 
 // config is what the cores of a member are told.

@@ -119,6 +119,7 @@ type tally struct {
 	violations           int
 	slowest              float64 // largest part of its recovery bound that a run took
 	slowestSeed          uint64
+	coverage             sim.Coverage
 	took                 time.Duration
 }
 
@@ -127,6 +128,7 @@ func (t *tally) add(r *sim.Result) {
 	t.views += r.Views
 	t.blocks += r.Blocks
 	t.virtual += r.Virtual
+	t.coverage.Add(&r.Coverage)
 	if r.Bound > 0 {
 		if part := float64(r.Healed) / float64(r.Bound); part > t.slowest {
 			t.slowest, t.slowestSeed = part, r.Seed
@@ -231,6 +233,7 @@ func many(f *flags, faults []fault.Fault) (int, error) {
 	}
 	total.took = time.Since(began)
 	if total.count > 0 {
+		fmt.Println("seen:", total.coverage.String())
 		fmt.Printf("slowest recovery: %.0f%% of its bound (seed %d)\n", 100*total.slowest, total.slowestSeed)
 	}
 	fmt.Println(total.String())
@@ -240,7 +243,7 @@ func many(f *flags, faults []fault.Fault) (int, error) {
 func replay(seed uint64, plant string) string {
 	c := sim.ReplayCommand(seed)
 	if plant != "" {
-		c += " PLANT=" + plant
+		c += fmt.Sprintf(" SIMFLAGS=%q", "-plant "+plant)
 	}
 	return c
 }
