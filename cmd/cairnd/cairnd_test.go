@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/urfave/cli/v2"
@@ -17,8 +18,14 @@ import (
 	"cairn/node"
 )
 
+// oneCommand is held by a command that runs in this process: the cli library
+// writes to its one help flag whenever an App runs.
+var oneCommand sync.Mutex
+
 // cairnd runs one command line in this process.
 func cairnd(argv ...string) (code int, stdout, stderr string) {
+	oneCommand.Lock()
+	defer oneCommand.Unlock()
 	var out, errs bytes.Buffer
 	code = run(append([]string{"cairnd"}, argv...), &out, &errs)
 	return code, out.String(), errs.String()
