@@ -19,17 +19,39 @@ func (e *callError) Error() string  { return e.text }
 func (e *callError) ErrorCode() int { return e.code }
 func (e *callError) ErrorData() any { return e.data }
 
-// Codes of JSON-RPC.
+// Codes of JSON-RPC. −32603, −32005 and HTTP 429 and 5xx make clients try again:
+// they are never the answer to what will always fail.
 const (
+	codeParse         = -32700
 	codeInvalidParams = -32602
-	codeReverted      = 3
+	codeLimit         = -32005 // too much at once: the same request may pass later
+	codeReverted      = 3      // the registry refuses, with data
+	codeSyncTimeout   = 4      // EIP-7966: in the pool, not final in time; data is the hash
 )
 
 func invalidParams(format string, args ...any) error {
 	return &callError{code: codeInvalidParams, text: fmt.Sprintf(format, args...)}
 }
 
-var errHeaderNotFound = errors.New("header not found")
+// tooBusy is a limit on what happens at once.
+func tooBusy(format string, args ...any) error {
+	return &callError{code: codeLimit, text: fmt.Sprintf(format, args...)}
+}
+
+// What is answered about blocks that are not there, in geth's words.
+var (
+	errHeaderNotFound    = errors.New("header not found")
+	errHashNotFound      = errors.New("header for hash not found")
+	errUnknownBlock      = errors.New("unknown block")
+	errFilterNotFound    = errors.New("filter not found")
+	errExecutionReverted = &callError{code: codeReverted, text: "execution reverted", data: "0x"}
+	errNoStateOverrides  = &callError{code: codeInvalidParams, text: "state and block overrides are not supported: there is no code to execute"}
+	errBothInputs        = &callError{code: codeInvalidParams, text: `both "data" and "input" are set and not equal. Please use "input" to pass transaction call data`}
+	errBothFees          = &callError{code: codeInvalidParams, text: "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"}
+	errInvalidBlockRange = &callError{code: codeInvalidParams, text: "invalid block range params"}
+	errHashAndRange      = &callError{code: codeInvalidParams, text: "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"}
+	errTooManyTopics     = &callError{code: codeInvalidParams, text: "exceed max topics"}
+)
 
 // absent turns "not found" into no error: the answer is null.
 func absent(err error) error {
@@ -37,4 +59,9 @@ func absent(err error) error {
 		return nil
 	}
 	return err
+}
+
+// missing says whether an error means that there is no such block.
+func missing(err error) bool {
+	return errors.Is(err, errHeaderNotFound) || errors.Is(err, errHashNotFound)
 }

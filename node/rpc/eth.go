@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"context"
 	"errors"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -10,15 +9,10 @@ import (
 
 	"cairn/crypto"
 	"cairn/ledger"
-	"cairn/ledger/chain"
 )
 
 // ethAPI answers the eth_ methods.
-type ethAPI struct{ b Backend }
-
-func (a *ethAPI) encoder() encoder {
-	return encoder{signer: a.b.Signer, rules: &a.b.Ledger.Config().Rules}
-}
+type ethAPI struct{ b *service }
 
 // ChainId answers eth_chainId.
 func (a *ethAPI) ChainId() hexutil.Uint64 { //nolint:revive // the name of the method on the wire
@@ -36,7 +30,18 @@ func (a *ethAPI) Syncing() any {
 	if !s.Syncing {
 		return false
 	}
-	return map[string]any{"startingBlock": hexutil.Uint64(0), "currentBlock": s.Height, "highestBlock": s.Target}
+	return progressOf(&s)
+}
+
+// progress is the answer of eth_syncing on a node that is behind.
+type progress struct {
+	StartingBlock hexutil.Uint64 `json:"startingBlock"`
+	CurrentBlock  hexutil.Uint64 `json:"currentBlock"`
+	HighestBlock  hexutil.Uint64 `json:"highestBlock"`
+}
+
+func progressOf(s *Status) *progress {
+	return &progress{CurrentBlock: s.Height, HighestBlock: s.Target}
 }
 
 // Accounts is empty: the node holds no keys of wallets.
@@ -63,7 +68,7 @@ func (a *ethAPI) resolve(at *rpc.BlockNumberOrHash) (uint64, error) {
 	if hash, ok := at.Hash(); ok {
 		h, err := a.b.Ledger.HeaderByHash(hash)
 		if errors.Is(err, ledger.ErrNotFound) {
-			return 0, errHeaderNotFound
+			return 0, errHashNotFound
 		}
 		if err != nil {
 			return 0, err
@@ -79,39 +84,39 @@ func (a *ethAPI) resolve(at *rpc.BlockNumberOrHash) (uint64, error) {
 }
 
 // GetBlockByNumber answers a final block; null beyond the head.
-func (a *ethAPI) GetBlockByNumber(n rpc.BlockNumber, full bool) (map[string]any, error) {
+func (a *ethAPI) GetBlockByNumber(n rpc.BlockNumber, full bool) (*block, error) {
 	b, err := a.b.Ledger.BlockByHeight(a.height(n))
 	if err != nil {
 		return nil, absent(err)
 	}
-	return a.encoder().block(b, full), nil
+	return a.b.encoder().block(b, full), nil
 }
 
 // GetBlockByHash answers a final block; null if there is none with the hash.
-func (a *ethAPI) GetBlockByHash(hash crypto.Hash, full bool) (map[string]any, error) {
+func (a *ethAPI) GetBlockByHash(hash crypto.Hash, full bool) (*block, error) {
 	b, err := a.b.Ledger.BlockByHash(hash)
 	if err != nil {
 		return nil, absent(err)
 	}
-	return a.encoder().block(b, full), nil
+	return a.b.encoder().block(b, full), nil
 }
 
 // GetHeaderByNumber answers the header alone.
-func (a *ethAPI) GetHeaderByNumber(n rpc.BlockNumber) (map[string]any, error) {
+func (a *ethAPI) GetHeaderByNumber(n rpc.BlockNumber) (*header, error) {
 	h, err := a.b.Ledger.HeaderByHeight(a.height(n))
 	if err != nil {
 		return nil, absent(err)
 	}
-	return headerFields(h), nil
+	return headerOf(h), nil
 }
 
 // GetHeaderByHash answers the header alone.
-func (a *ethAPI) GetHeaderByHash(hash crypto.Hash) (map[string]any, error) {
+func (a *ethAPI) GetHeaderByHash(hash crypto.Hash) (*header, error) {
 	h, err := a.b.Ledger.HeaderByHash(hash)
 	if err != nil {
 		return nil, absent(err)
 	}
-	return headerFields(h), nil
+	return headerOf(h), nil
 }
 
 // GetBlockTransactionCountByNumber answers how many transactions a block has.
@@ -148,24 +153,34 @@ func (a *ethAPI) GetUncleCountByBlockHash(hash crypto.Hash) (*hexutil.Uint, erro
 	return new(hexutil.Uint), nil
 }
 
+// GetUncleByBlockNumberAndIndex is null: there are no uncles.
+func (a *ethAPI) GetUncleByBlockNumberAndIndex(rpc.BlockNumber, hexutil.Uint) *header { return nil }
+
+// GetUncleByBlockHashAndIndex is null: there are no uncles.
+func (a *ethAPI) GetUncleByBlockHashAndIndex(crypto.Hash, hexutil.Uint) *header { return nil }
+
 // GetTransactionByHash answers a final transaction, or one that waits with null
 // block fields.
 func (a *ethAPI) GetTransactionByHash(hash crypto.Hash) (*transaction, error) {
-	tx, _, height, index, err := a.b.Ledger.Transaction(hash)
-	if errors.Is(err, ledger.ErrNotFound) {
-		if tx := a.b.Pool.Get(hash); tx != nil {
-			return a.encoder().transaction(tx, nil, 0), nil
-		}
-		return nil, nil
+	if t, err := a.finalTransaction(hash); t != nil || err != nil {
+		return t, err
 	}
+	if tx := a.b.Pool.Get(hash); tx != nil {
+		return a.b.encoder().waiting(tx), nil
+	}
+	return a.finalTransaction(hash) // it may have become final between the two
+}
+
+func (a *ethAPI) finalTransaction(hash crypto.Hash) (*transaction, error) {
+	tx, height, index, ok, err := a.b.place(hash)
+	if !ok {
+		return nil, err
+	}
+	b, err := a.b.Ledger.BlockByHeight(height)
 	if err != nil {
 		return nil, err
 	}
-	h, err := a.b.Ledger.HeaderByHeight(height)
-	if err != nil {
-		return nil, err
-	}
-	return a.encoder().transaction(tx, h, index), nil
+	return a.b.encoder().transaction(tx, b.Header(), b.Hash(), index), nil
 }
 
 // GetTransactionByBlockNumberAndIndex answers a transaction of a final block.
@@ -186,28 +201,28 @@ func (a *ethAPI) transactionAt(index hexutil.Uint) func(*types.Block, error) (*t
 		if uint(index) >= uint(len(b.Transactions())) {
 			return nil, nil
 		}
-		return a.encoder().transaction(b.Transactions()[index], b.Header(), uint64(index)), nil
+		return a.b.encoder().transaction(b.Transactions()[index], b.Header(), b.Hash(), uint64(index)), nil
 	}
 }
 
 // GetTransactionReceipt answers the receipt of a final transaction; null until
 // it is final.
-func (a *ethAPI) GetTransactionReceipt(hash crypto.Hash) (map[string]any, error) {
-	tx, _, height, index, err := a.b.Ledger.Transaction(hash)
-	if err != nil {
-		return nil, absent(err)
+func (a *ethAPI) GetTransactionReceipt(hash crypto.Hash) (*receipt, error) {
+	tx, height, index, ok, err := a.b.place(hash)
+	if !ok {
+		return nil, err
 	}
 	receipts, err := a.b.Ledger.Receipts(height)
 	if err != nil {
 		return nil, err
 	}
-	return a.encoder().receipt(receipts[index], tx), nil
+	return a.b.encoder().receipt(receipts[index], tx), nil
 }
 
 // GetBlockReceipts answers all receipts of a final block.
-func (a *ethAPI) GetBlockReceipts(at rpc.BlockNumberOrHash) ([]map[string]any, error) {
+func (a *ethAPI) GetBlockReceipts(at rpc.BlockNumberOrHash) ([]*receipt, error) {
 	height, err := a.resolve(&at)
-	if errors.Is(err, errHeaderNotFound) {
+	if missing(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -221,19 +236,9 @@ func (a *ethAPI) GetBlockReceipts(at rpc.BlockNumberOrHash) ([]map[string]any, e
 	if err != nil {
 		return nil, err
 	}
-	out := make([]map[string]any, len(receipts))
+	out := make([]*receipt, len(receipts))
 	for i, r := range receipts {
-		out[i] = a.encoder().receipt(r, b.Transactions()[i])
+		out[i] = a.b.encoder().receipt(r, b.Transactions()[i])
 	}
 	return out, nil
-}
-
-// SendRawTransaction takes a signed transaction: the answer is its hash, or the
-// reason why it is refused.
-func (a *ethAPI) SendRawTransaction(ctx context.Context, raw hexutil.Bytes) (crypto.Hash, error) {
-	tx, err := chain.DecodeTransaction(raw)
-	if err != nil {
-		return crypto.Hash{}, err
-	}
-	return tx.Hash(), a.b.Submit(ctx, tx)
 }

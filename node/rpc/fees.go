@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"fmt"
 	"math/big"
 	"slices"
 
@@ -17,14 +18,20 @@ import (
 // bid in: any tip will do, and a small one keeps eviction orders sane.
 const suggestedTip = 1
 
-// GasPrice answers what a legacy transaction should pay: room for the base fee
-// to rise, and the tip; 0 on a free network.
+// GasPrice answers what a legacy transaction should pay: the next base fee, one
+// step of it more if it is above its floor and so may rise, and the tip; 0 on a
+// free network.
 func (a *ethAPI) GasPrice() *hexutil.Big {
-	if a.b.Ledger.Config().Rules.Fees.Free {
+	rules := &a.b.Ledger.Config().Rules
+	if rules.Fees.Free {
 		return new(hexutil.Big)
 	}
-	next := chain.NextBaseFee(&a.b.Ledger.Config().Rules, a.b.Ledger.Head()).ToBig()
-	return (*hexutil.Big)(next.Add(next, big.NewInt(suggestedTip)))
+	next := chain.NextBaseFee(rules, a.b.Ledger.Head())
+	price := next.ToBig()
+	if d := rules.Fees.BaseFeeChangeDenominator; d > 0 && (rules.Fees.MinBaseFee == nil || next.Gt(rules.Fees.MinBaseFee)) {
+		price.Add(price, new(big.Int).Div(price, new(big.Int).SetUint64(d)))
+	}
+	return (*hexutil.Big)(price.Add(price, big.NewInt(suggestedTip)))
 }
 
 // MaxPriorityFeePerGas answers the tip that a transaction should offer.
@@ -35,29 +42,38 @@ func (a *ethAPI) MaxPriorityFeePerGas() *hexutil.Big {
 	return (*hexutil.Big)(big.NewInt(suggestedTip))
 }
 
+// feeHistory is the answer of eth_feeHistory, oldest block first.
 type feeHistory struct {
-	OldestBlock      *hexutil.Big     `json:"oldestBlock"`
-	Reward           [][]*hexutil.Big `json:"reward,omitempty"`
-	BaseFeePerGas    []*hexutil.Big   `json:"baseFeePerGas"`
-	GasUsedRatio     []float64        `json:"gasUsedRatio"`
-	BaseFeePerBlob   []*hexutil.Big   `json:"baseFeePerBlobGas,omitempty"`
-	BlobGasUsedRatio []float64        `json:"blobGasUsedRatio,omitempty"`
+	OldestBlock   *hexutil.Big     `json:"oldestBlock"`
+	Reward        [][]*hexutil.Big `json:"reward,omitempty"` // of each block, at each percentile
+	BaseFeePerGas []*hexutil.Big   `json:"baseFeePerGas"`    // of each block and of the next one
+	GasUsedRatio  []float64        `json:"gasUsedRatio"`
 }
+
+// Limits of one eth_feeHistory, geth's. More blocks than there may be is no
+// error.
+const (
+	maxFeeHistory  = 1024 // blocks
+	maxPercentiles = 100
+)
 
 // FeeHistory answers the base fees of a run of blocks and of the one after it,
 // how full they were, and the tips at the asked percentiles of gas.
 func (a *ethAPI) FeeHistory(blocks math.HexOrDecimal64, last rpc.BlockNumber, percentiles []float64) (*feeHistory, error) {
 	if len(percentiles) > maxPercentiles {
-		return nil, invalidParams("%d percentiles, at most %d", len(percentiles), maxPercentiles)
+		return nil, invalidParams("invalid reward percentile: over the query limit %d", maxPercentiles)
 	}
 	for i, p := range percentiles {
-		if p < 0 || p > 100 || i > 0 && p < percentiles[i-1] {
-			return nil, invalidParams("invalid reward percentile: %v", p)
+		if p < 0 || p > 100 {
+			return nil, invalidParams("invalid reward percentile: %f", p)
+		}
+		if i > 0 && p < percentiles[i-1] {
+			return nil, invalidParams("invalid reward percentile: #%d:%f >= #%d:%f", i-1, percentiles[i-1], i, p)
 		}
 	}
-	to := a.height(last)
-	if to > a.b.Ledger.HeadInfo().Height {
-		return nil, errHeaderNotFound
+	to, head := a.height(last), a.b.heads.height()
+	if to > head {
+		return nil, fmt.Errorf("request beyond head block: requested %d, head %d", to, head)
 	}
 	n := min(uint64(blocks), maxFeeHistory, to+1)
 	out := &feeHistory{OldestBlock: (*hexutil.Big)(new(big.Int)), BaseFeePerGas: []*hexutil.Big{}, GasUsedRatio: []float64{}}

@@ -9,28 +9,48 @@ import (
 	"cairn/ledger/chain"
 )
 
-// headerFields are the London fields exactly: those of later forks are absent,
-// not null, and keccak256(RLP) of what is served is the hash that is served.
-func headerFields(h *types.Header) map[string]any {
-	return map[string]any{
-		"number":           (*hexutil.Big)(h.Number),
-		"hash":             h.Hash(),
-		"parentHash":       h.ParentHash,
-		"nonce":            h.Nonce,
-		"mixHash":          h.MixDigest,
-		"sha3Uncles":       h.UncleHash,
-		"logsBloom":        h.Bloom,
-		"stateRoot":        h.Root,
-		"miner":            h.Coinbase,
-		"difficulty":       (*hexutil.Big)(h.Difficulty),
-		"extraData":        hexutil.Bytes(h.Extra),
-		"gasLimit":         hexutil.Uint64(h.GasLimit),
-		"gasUsed":          hexutil.Uint64(h.GasUsed),
-		"timestamp":        hexutil.Uint64(h.Time),
-		"transactionsRoot": h.TxHash,
-		"receiptsRoot":     h.ReceiptHash,
-		"baseFeePerGas":    (*hexutil.Big)(h.BaseFee),
+// header is a London header exactly: the fields of later forks are absent, not
+// null, and keccak256(RLP) of what is served is the hash that is served.
+type header struct {
+	Number           *hexutil.Big     `json:"number"`
+	Hash             crypto.Hash      `json:"hash"`
+	ParentHash       crypto.Hash      `json:"parentHash"`
+	Nonce            types.BlockNonce `json:"nonce"`
+	MixHash          crypto.Hash      `json:"mixHash"`
+	Sha3Uncles       crypto.Hash      `json:"sha3Uncles"`
+	LogsBloom        types.Bloom      `json:"logsBloom"`
+	StateRoot        crypto.Hash      `json:"stateRoot"`
+	Miner            crypto.Address   `json:"miner"`
+	Difficulty       *hexutil.Big     `json:"difficulty"`
+	ExtraData        hexutil.Bytes    `json:"extraData"`
+	GasLimit         hexutil.Uint64   `json:"gasLimit"`
+	GasUsed          hexutil.Uint64   `json:"gasUsed"`
+	Timestamp        hexutil.Uint64   `json:"timestamp"`
+	TransactionsRoot crypto.Hash      `json:"transactionsRoot"`
+	ReceiptsRoot     crypto.Hash      `json:"receiptsRoot"`
+	BaseFeePerGas    *hexutil.Big     `json:"baseFeePerGas"`
+}
+
+func headerOf(h *types.Header) *header { return headerWith(h, h.Hash()) }
+
+func headerWith(h *types.Header, hash crypto.Hash) *header {
+	return &header{
+		Number: (*hexutil.Big)(h.Number), Hash: hash, ParentHash: h.ParentHash, Nonce: h.Nonce, MixHash: h.MixDigest,
+		Sha3Uncles: h.UncleHash, LogsBloom: h.Bloom, StateRoot: h.Root, Miner: h.Coinbase,
+		Difficulty: (*hexutil.Big)(h.Difficulty), ExtraData: h.Extra, GasLimit: hexutil.Uint64(h.GasLimit),
+		GasUsed: hexutil.Uint64(h.GasUsed), Timestamp: hexutil.Uint64(h.Time), TransactionsRoot: h.TxHash,
+		ReceiptsRoot: h.ReceiptHash, BaseFeePerGas: (*hexutil.Big)(h.BaseFee),
 	}
+}
+
+// block is a header with the rest of a block. Transactions holds hashes or
+// transactions, as the caller asked.
+type block struct {
+	header
+
+	Size         hexutil.Uint64 `json:"size"`
+	Uncles       []crypto.Hash  `json:"uncles"`
+	Transactions []any          `json:"transactions"`
 }
 
 // encoder turns blocks and transactions into what is answered.
@@ -39,20 +59,18 @@ type encoder struct {
 	rules  *genesis.Rules
 }
 
-func (e encoder) block(b *types.Block, full bool) map[string]any {
-	fields := headerFields(b.Header())
-	fields["size"] = hexutil.Uint64(b.Size())
-	fields["uncles"] = []crypto.Hash{}
-	txs := make([]any, len(b.Transactions()))
+func (e encoder) block(b *types.Block, full bool) *block {
+	h := b.Header()
+	out := &block{header: *headerWith(h, b.Hash()), Size: hexutil.Uint64(b.Size()), Uncles: []crypto.Hash{}}
+	out.Transactions = make([]any, len(b.Transactions()))
 	for i, tx := range b.Transactions() {
 		if full {
-			txs[i] = e.transaction(tx, b.Header(), uint64(i))
+			out.Transactions[i] = e.transaction(tx, h, b.Hash(), uint64(i))
 		} else {
-			txs[i] = tx.Hash()
+			out.Transactions[i] = tx.Hash()
 		}
 	}
-	fields["transactions"] = txs
-	return fields
+	return out
 }
 
 // transaction is the answer of eth_getTransactionBy…; the block fields are null
@@ -81,9 +99,8 @@ type transaction struct {
 	YParity          *hexutil.Uint64   `json:"yParity,omitempty"`
 }
 
-// transaction describes tx in the block of header at index, or in the pool if
-// header is nil.
-func (e encoder) transaction(tx *types.Transaction, header *types.Header, index uint64) *transaction {
+// waiting describes a transaction of the pool.
+func (e encoder) waiting(tx *types.Transaction) *transaction {
 	from, _ := types.Sender(e.signer, tx) // was recovered before the transaction was accepted
 	v, r, s := tx.RawSignatureValues()
 	out := &transaction{
@@ -94,43 +111,58 @@ func (e encoder) transaction(tx *types.Transaction, header *types.Header, index 
 	}
 	if tx.Type() != types.LegacyTxType {
 		list := tx.AccessList()
+		if list == nil {
+			list = types.AccessList{}
+		}
 		parity := hexutil.Uint64(v.Sign())
 		out.AccessList, out.YParity = &list, &parity
 	}
 	if tx.Type() == types.DynamicFeeTxType {
 		out.GasFeeCap, out.GasTipCap = (*hexutil.Big)(tx.GasFeeCap()), (*hexutil.Big)(tx.GasTipCap())
 	}
-	if header == nil {
-		return out
-	}
-	hash, i, at := header.Hash(), hexutil.Uint64(index), hexutil.Uint64(header.Time)
-	out.BlockHash, out.BlockNumber, out.TransactionIndex, out.BlockTimestamp = &hash, (*hexutil.Big)(header.Number), &i, &at
+	return out
+}
+
+// transaction describes tx at index of the block with the header h.
+func (e encoder) transaction(tx *types.Transaction, h *types.Header, hash crypto.Hash, index uint64) *transaction {
+	out := e.waiting(tx)
+	i, at := hexutil.Uint64(index), hexutil.Uint64(h.Time)
+	out.BlockHash, out.BlockNumber, out.TransactionIndex, out.BlockTimestamp = &hash, (*hexutil.Big)(h.Number), &i, &at
 	if tx.Type() == types.DynamicFeeTxType {
-		out.GasPrice = (*hexutil.Big)(chain.EffectiveGasPrice(e.rules, tx, header.BaseFee))
+		out.GasPrice = (*hexutil.Big)(chain.EffectiveGasPrice(e.rules, tx, h.BaseFee))
 	}
 	return out
 }
 
-func (e encoder) receipt(r *types.Receipt, tx *types.Transaction) map[string]any {
+// receipt is the answer of eth_getTransactionReceipt.
+type receipt struct {
+	BlockHash         crypto.Hash     `json:"blockHash"`
+	BlockNumber       *hexutil.Big    `json:"blockNumber"`
+	TransactionHash   crypto.Hash     `json:"transactionHash"`
+	TransactionIndex  hexutil.Uint64  `json:"transactionIndex"`
+	From              crypto.Address  `json:"from"`
+	To                *crypto.Address `json:"to"`
+	GasUsed           hexutil.Uint64  `json:"gasUsed"`
+	CumulativeGasUsed hexutil.Uint64  `json:"cumulativeGasUsed"`
+	ContractAddress   *crypto.Address `json:"contractAddress"` // null: there are no contracts
+	Logs              []*types.Log    `json:"logs"`
+	LogsBloom         types.Bloom     `json:"logsBloom"`
+	Type              hexutil.Uint    `json:"type"`
+	EffectiveGasPrice *hexutil.Big    `json:"effectiveGasPrice"`
+	Status            hexutil.Uint64  `json:"status"`
+}
+
+func (e encoder) receipt(r *types.Receipt, tx *types.Transaction) *receipt {
 	from, _ := types.Sender(e.signer, tx)
 	logs := r.Logs
 	if logs == nil {
 		logs = []*types.Log{}
 	}
-	return map[string]any{
-		"blockHash":         r.BlockHash,
-		"blockNumber":       (*hexutil.Big)(r.BlockNumber),
-		"transactionHash":   tx.Hash(),
-		"transactionIndex":  hexutil.Uint64(r.TransactionIndex),
-		"from":              from,
-		"to":                tx.To(),
-		"gasUsed":           hexutil.Uint64(r.GasUsed),
-		"cumulativeGasUsed": hexutil.Uint64(r.CumulativeGasUsed),
-		"contractAddress":   nil,
-		"logs":              logs,
-		"logsBloom":         r.Bloom,
-		"type":              hexutil.Uint(tx.Type()),
-		"effectiveGasPrice": (*hexutil.Big)(r.EffectiveGasPrice),
-		"status":            hexutil.Uint64(r.Status),
+	return &receipt{
+		BlockHash: r.BlockHash, BlockNumber: (*hexutil.Big)(r.BlockNumber), TransactionHash: tx.Hash(),
+		TransactionIndex: hexutil.Uint64(r.TransactionIndex), From: from, To: tx.To(),
+		GasUsed: hexutil.Uint64(r.GasUsed), CumulativeGasUsed: hexutil.Uint64(r.CumulativeGasUsed),
+		Logs: logs, LogsBloom: r.Bloom, Type: hexutil.Uint(tx.Type()),
+		EffectiveGasPrice: (*hexutil.Big)(r.EffectiveGasPrice), Status: hexutil.Uint64(r.Status),
 	}
 }

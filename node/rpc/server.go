@@ -2,6 +2,9 @@ package rpc
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,25 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/cors"
 
+	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/ledger"
 	"cairn/ledger/pool"
 )
-
-// Limits of the public listener.
-const (
-	maxBodyBytes     = 1 << 20  // of one HTTP request or WebSocket message
-	maxBatch         = 1000     // calls in one batch
-	maxBatchResponse = 25 << 20 // bytes of the answers of one batch
-	maxFeeHistory    = 1024     // blocks of one eth_feeHistory
-	maxPercentiles   = 100      // of one eth_feeHistory
-)
-
-// Config is what an operator chooses for the public listener.
-type Config struct {
-	CORS  []string // origins that browsers may call from; "*" = any
-	Hosts []string // host names that requests may name; "*" = any; IP literals and localhost always pass
-}
 
 // Backend is what the methods answer from.
 type Backend struct {
@@ -41,36 +30,94 @@ type Backend struct {
 	Validators    *genesis.ValidatorSet
 	Submit        func(context.Context, *types.Transaction) error // into the pool, the disk and the gossip
 	Status        func() Status
+	Peers         func() []Peer // may be nil
+	Events        *Events       // of the pool; nil = no such subscriptions
 	ClientVersion string
-	Registerer    prometheus.Registerer
+	Registerer    prometheus.Registerer // may be nil
 	Log           *slog.Logger
+
+	// Stage says whether a transaction of the pool is in a block that is not
+	// final: "proposed" or "notarized"; empty = in none. May be nil.
+	Stage func(context.Context, crypto.Hash) string
+}
+
+// service is what the methods share.
+type service struct {
+	Backend
+	limits   Limits
+	heads    *heads
+	filters  *filters
+	writes   *writeRates
+	sockets  *sockets
+	meters   *meters
+	openRPC  json.RawMessage
+	stopping <-chan struct{}
+}
+
+func (s *service) encoder() encoder {
+	return encoder{signer: s.Signer, rules: &s.Ledger.Config().Rules}
+}
+
+// apis are the receivers whose exported methods are served, by namespace.
+func (s *service) apis() map[string][]any {
+	return map[string][]any{
+		"eth": {&ethAPI{b: s}, &syncingSubscription{b: s}}, "net": {&netAPI{b: s}}, "web3": {&web3API{b: s}},
+		"txpool": {&txpoolAPI{b: s}}, "cairn": {&cairnAPI{b: s}}, "rpc": {&rpcAPI{b: s}},
+		"ots": {&otsAPI{b: s}}, "erigon": {&erigonAPI{b: s}},
+	}
 }
 
 // Server is the handler of the public listener.
 type Server struct {
+	service *service
 	rpc     *rpc.Server
 	http    http.Handler
-	ws      http.Handler
 	origins []string
 	hosts   []string
+	busy    chan struct{} // one place for each HTTP request that is served
+	stop    context.CancelFunc
 }
 
-// New registers the methods.
+// New registers the methods. Stop ends what it starts.
 func New(cfg Config, b Backend) (*Server, error) {
-	s := &Server{rpc: rpc.NewServer(), origins: cfg.CORS, hosts: cfg.Hosts}
-	s.rpc.SetBatchLimits(maxBatch, maxBatchResponse)
-	s.rpc.SetHTTPBodyLimit(maxBodyBytes)
-	for name, api := range map[string]any{
-		"eth": &ethAPI{b: b}, "net": &netAPI{b: b}, "web3": &web3API{b: b}, "cairn": &cairnAPI{b: b}, "txpool": &txpoolAPI{b: b},
-	} {
-		if err := s.rpc.RegisterName(name, api); err != nil {
-			return nil, err
+	if err := cfg.Limits.Validate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	limits := cfg.Limits.withDefaults()
+	svc := &service{
+		Backend: b, limits: limits, heads: newHeads(b.Ledger), filters: newFilters(limits), writes: newWriteRates(limits),
+		sockets: newSockets(limits), stopping: ctx.Done(),
+	}
+	s := &Server{
+		service: svc, rpc: rpc.NewServer(), origins: cfg.CORS, hosts: cfg.Hosts,
+		busy: make(chan struct{}, limits.Concurrent), stop: cancel,
+	}
+	s.rpc.SetBatchLimits(limits.Batch, limits.ResponseBytes)
+	s.rpc.SetHTTPBodyLimit(limits.BodyBytes)
+	apis := svc.apis()
+	methods := methodsOf(apis)
+	var err error
+	for name, receivers := range apis {
+		for _, api := range receivers {
+			err = errors.Join(err, s.rpc.RegisterName(name, api))
 		}
 	}
+	if err == nil {
+		svc.openRPC, err = describe(methods, b.ClientVersion)
+	}
+	if err == nil {
+		svc.meters, err = newMeters(b.Registerer, methods, svc)
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("json-rpc: %w", err)
+	}
 	s.http = cors.New(cors.Options{
-		AllowedOrigins: cfg.CORS, AllowOriginFunc: refuseAll(cfg.CORS), AllowedMethods: []string{http.MethodPost}, AllowedHeaders: []string{"*"}, MaxAge: 600,
-	}).Handler(s.rpc)
-	s.ws = s.rpc.WebsocketHandler([]string{"*"}) // origins are checked in ServeHTTP
+		AllowedOrigins: cfg.CORS, AllowOriginFunc: refuseAll(cfg.CORS),
+		AllowedMethods: []string{http.MethodPost}, AllowedHeaders: []string{"*"}, MaxAge: 600,
+	}).Handler(http.HandlerFunc(s.serveHTTP))
+	go svc.heads.run(ctx)
 	return s, nil
 }
 
@@ -82,8 +129,13 @@ func refuseAll(origins []string) func(string) bool {
 	return func(string) bool { return false }
 }
 
-// Stop ends subscriptions and lets calls in flight finish.
-func (s *Server) Stop() { s.rpc.Stop() }
+// Stop ends subscriptions, closes the WebSocket connections and lets calls in
+// flight finish.
+func (s *Server) Stop() {
+	s.stop()
+	s.service.sockets.closeAll()
+	s.rpc.Stop()
+}
 
 // ServeHTTP checks the host and the origin, and tells HTTP from WebSocket.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -96,7 +148,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "origin not allowed: add it to rpc.cors", http.StatusForbidden)
 			return
 		}
-		s.ws.ServeHTTP(w, r)
+		s.serveSocket(w, r)
 		return
 	}
 	s.http.ServeHTTP(w, r)

@@ -1,9 +1,10 @@
 package rpc
 
 import (
-	"fmt"
-	"math/big"
+	"encoding/hex"
+	"strings"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
@@ -29,8 +30,7 @@ func (a *ethAPI) GetBalance(addr crypto.Address, at *rpc.BlockNumberOrHash) (*he
 func (a *ethAPI) GetTransactionCount(addr crypto.Address, at *rpc.BlockNumberOrHash) (hexutil.Uint64, error) {
 	if at != nil {
 		if n, ok := at.Number(); ok && n == rpc.PendingBlockNumber {
-			nonce, err := a.b.Pool.Nonce(addr)
-			return hexutil.Uint64(nonce), err
+			return a.pendingNonce(addr)
 		}
 	}
 	acc, err := a.account(addr, at)
@@ -38,6 +38,23 @@ func (a *ethAPI) GetTransactionCount(addr crypto.Address, at *rpc.BlockNumberOrH
 		return 0, err
 	}
 	return hexutil.Uint64(acc.Nonce), nil
+}
+
+// pendingNonce is the pool's, unless a block that the pool has not heard of yet
+// is ahead of it.
+func (a *ethAPI) pendingNonce(addr crypto.Address) (hexutil.Uint64, error) {
+	nonce, err := a.b.Pool.Nonce(addr)
+	if err != nil {
+		return 0, err
+	}
+	acc, err := a.b.Ledger.Account(addr)
+	if err != nil {
+		return 0, err
+	}
+	if acc != nil {
+		nonce = max(nonce, acc.Nonce)
+	}
+	return hexutil.Uint64(nonce), nil
 }
 
 // account reads the state at a block; nil = there is no such account.
@@ -72,18 +89,30 @@ func (a *ethAPI) GetStorageAt(addr crypto.Address, slot string, at *rpc.BlockNum
 	return value[:], err
 }
 
-// parseSlot reads a storage key: a hex number or 32 bytes.
+// parseSlot reads a storage key as geth does: hex of up to 32 bytes, short ones
+// padded on the left.
 func parseSlot(text string) (crypto.Hash, error) {
-	if len(text) == 2+2*crypto.HashLength {
-		return crypto.ParseHash(text)
+	digits := strings.TrimPrefix(strings.TrimPrefix(text, "0x"), "0X")
+	if len(digits)%2 == 1 {
+		digits = "0" + digits
 	}
-	n, err := hexutil.DecodeBig(text)
+	if len(digits) > 2*crypto.HashLength {
+		return crypto.Hash{}, invalidParams("storage key too long (want at most 32 bytes): %d hex digits", len(digits))
+	}
+	b, err := hex.DecodeString(digits)
 	if err != nil {
-		return crypto.Hash{}, invalidParams("storage key %q: %v", text, err)
+		return crypto.Hash{}, invalidParams("invalid hex in storage key %q", text)
 	}
-	var out crypto.Hash
-	n.FillBytes(out[:])
-	return out, nil
+	return common.BytesToHash(b), nil
+}
+
+// slotName is how a key is named in the answer: as it was given if it was 32
+// bytes, else as a number.
+func slotName(text string, slot crypto.Hash) string {
+	if len(text) == 2+2*crypto.HashLength {
+		return slot.Hex()
+	}
+	return hexutil.EncodeBig(slot.Big())
 }
 
 // storageProof and accountProof are EIP-1186's.
@@ -104,7 +133,17 @@ type accountProof struct {
 }
 
 // GetProof answers a proof against the state root of a recent block's header.
-func (a *ethAPI) GetProof(addr crypto.Address, keys []string, at rpc.BlockNumberOrHash) (*accountProof, error) {
+func (a *ethAPI) GetProof(addr crypto.Address, keys []string, at *rpc.BlockNumberOrHash) (*accountProof, error) {
+	height, err := a.resolve(at)
+	if err != nil {
+		return nil, err
+	}
+	return a.b.accountProof(addr, keys, height)
+}
+
+// accountProof proves an account and slots of it against the state root of the
+// block at height.
+func (s *service) accountProof(addr crypto.Address, keys []string, height uint64) (*accountProof, error) {
 	if len(keys) > maxProofSlots {
 		return nil, invalidParams("%d storage keys, at most %d", len(keys), maxProofSlots)
 	}
@@ -116,11 +155,7 @@ func (a *ethAPI) GetProof(addr crypto.Address, keys []string, at rpc.BlockNumber
 		}
 		slots[i] = slot
 	}
-	height, err := a.resolve(&at)
-	if err != nil {
-		return nil, err
-	}
-	p, err := a.b.Ledger.Proof(addr, slots, height)
+	p, err := s.Ledger.Proof(addr, slots, height)
 	if err != nil {
 		return nil, err
 	}
@@ -132,9 +167,9 @@ func (a *ethAPI) GetProof(addr crypto.Address, keys []string, at rpc.BlockNumber
 		out.Balance, out.Nonce = (*hexutil.Big)(acc.Balance.ToBig()), hexutil.Uint64(acc.Nonce)
 		out.CodeHash, out.StorageHash = acc.CodeHash, acc.StorageRoot
 	}
-	for i, s := range p.Storage {
+	for i, v := range p.Storage {
 		out.StorageProof = append(out.StorageProof, storageProof{
-			Key: keys[i], Value: (*hexutil.Big)(new(big.Int).SetBytes(s.Value[:])), Proof: hexes(s.Proof),
+			Key: slotName(keys[i], v.Slot), Value: (*hexutil.Big)(v.Value.Big()), Proof: hexes(v.Proof),
 		})
 	}
 	return out, nil
@@ -146,87 +181,4 @@ func hexes(nodes [][]byte) []hexutil.Bytes {
 		out[i] = n
 	}
 	return out
-}
-
-// callArgs are the parameters of eth_call and eth_estimateGas that matter where
-// there is no code; the others are accepted and change nothing.
-type callArgs struct {
-	From                 *crypto.Address   `json:"from"`
-	To                   *crypto.Address   `json:"to"`
-	Gas                  *hexutil.Uint64   `json:"gas"`
-	GasPrice             *hexutil.Big      `json:"gasPrice"`
-	MaxFeePerGas         *hexutil.Big      `json:"maxFeePerGas"`
-	MaxPriorityFeePerGas *hexutil.Big      `json:"maxPriorityFeePerGas"`
-	Value                *hexutil.Big      `json:"value"`
-	Nonce                *hexutil.Uint64   `json:"nonce"`
-	Data                 *hexutil.Bytes    `json:"data"`
-	Input                *hexutil.Bytes    `json:"input"`
-	AccessList           *types.AccessList `json:"accessList"`
-}
-
-func (c *callArgs) data() []byte {
-	switch {
-	case c.Input != nil:
-		return *c.Input
-	case c.Data != nil:
-		return *c.Data
-	}
-	return nil
-}
-
-// check refuses what no transaction could be.
-func (a *ethAPI) check(c *callArgs, at *rpc.BlockNumberOrHash) error {
-	if c.Input != nil && c.Data != nil && string(*c.Input) != string(*c.Data) {
-		return invalidParams(`both "data" and "input" are set and not equal. Please use "input" to pass transaction call data`)
-	}
-	if c.To == nil {
-		return chain.ErrContractCreation
-	}
-	if c.Value == nil || c.Value.ToInt().Sign() == 0 {
-		_, err := a.resolve(at)
-		return err
-	}
-	from := crypto.Address{}
-	if c.From != nil {
-		from = *c.From
-	}
-	balance, err := a.GetBalance(from, at)
-	if err != nil {
-		return err
-	}
-	if balance.ToInt().Cmp(c.Value.ToInt()) < 0 {
-		return fmt.Errorf("insufficient funds for transfer: address %s", from)
-	}
-	return nil
-}
-
-// Call answers what an account without code answers: nothing. The registry
-// reverts, as it does for a transaction.
-func (a *ethAPI) Call(c callArgs, at *rpc.BlockNumberOrHash) (hexutil.Bytes, error) {
-	if err := a.check(&c, at); err != nil {
-		return nil, err
-	}
-	if *c.To == chain.RegistryAddress {
-		return nil, &callError{code: codeReverted, text: "execution reverted", data: "0x"}
-	}
-	return hexutil.Bytes{}, nil
-}
-
-// EstimateGas answers the intrinsic gas, which is all that a transfer uses.
-func (a *ethAPI) EstimateGas(c callArgs, at *rpc.BlockNumberOrHash) (hexutil.Uint64, error) {
-	if err := a.check(&c, at); err != nil {
-		return 0, err
-	}
-	if *c.To == chain.RegistryAddress {
-		return 0, &callError{code: codeReverted, text: "execution reverted", data: "0x"}
-	}
-	var list types.AccessList
-	if c.AccessList != nil {
-		list = *c.AccessList
-	}
-	gas := chain.IntrinsicGas(types.NewTx(&types.DynamicFeeTx{To: c.To, Data: c.data(), AccessList: list}))
-	if limit := a.b.Ledger.Config().Rules.GasLimit; gas > limit || c.Gas != nil && gas > uint64(*c.Gas) {
-		return 0, fmt.Errorf("gas required exceeds allowance (%d)", limit)
-	}
-	return hexutil.Uint64(gas), nil
 }

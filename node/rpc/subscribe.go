@@ -2,33 +2,221 @@ package rpc
 
 import (
 	"context"
+	"time"
 
 	"github.com/ethereum/go-ethereum/rpc"
+	"github.com/gorilla/websocket"
+
+	"cairn/crypto"
 )
 
-// NewHeads sends the header of every block that becomes final.
-func (a *ethAPI) NewHeads(ctx context.Context) (*rpc.Subscription, error) {
+// syncingPoll is how often subscribers of "syncing" are looked after.
+const syncingPoll = time.Second
+
+// subscribe makes a subscription and runs f for it until the caller ends it, the
+// connection ends, the node stops or f returns an error.
+func (s *service) subscribe(ctx context.Context, f func(sub *subscription) error) (*rpc.Subscription, error) {
 	notifier, ok := rpc.NotifierFromContext(ctx)
 	if !ok {
 		return nil, rpc.ErrNotificationsUnsupported
 	}
-	sub := notifier.CreateSubscription()
-	finals, cancel := a.b.Ledger.Subscribe()
+	c, release, err := s.sockets.subscribe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sub := &subscription{Subscription: notifier.CreateSubscription(), notifier: notifier, socket: c, stopping: s.stopping}
 	go func() {
-		defer cancel()
-		for {
-			select {
-			case f, ok := <-finals:
-				if !ok {
-					return
-				}
-				if notifier.Notify(sub.ID, headerFields(f.Block.Header())) != nil {
-					return
-				}
-			case <-sub.Err():
-				return
-			}
+		defer release()
+		if f(sub) != nil {
+			// A subscriber that hears nothing more must not think that nothing happens.
+			c.end(websocket.CloseInternalServerErr, "a subscription failed; connect again")
 		}
 	}()
-	return sub, nil
+	return sub.Subscription, nil
 }
+
+// subscription sends to one subscriber. Its methods block while the reader is
+// slow, for as long as the connection puts up with that.
+type subscription struct {
+	*rpc.Subscription
+
+	notifier *rpc.Notifier
+	socket   *socket
+	stopping <-chan struct{}
+}
+
+// send answers false when the subscription is over.
+func (s *subscription) send(v any) bool { return s.notifier.Notify(s.ID, v) == nil }
+
+// wait answers false when the subscription is over.
+func (s *subscription) wait(more <-chan struct{}) bool {
+	select {
+	case <-more:
+		return true
+	case <-s.Err():
+	case <-s.stopping:
+	}
+	return false
+}
+
+// over says whether the subscriber has left.
+func (s *subscription) over() bool {
+	select {
+	case <-s.Err():
+		return true
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// follow calls f for every height after the present head, in order, as they
+// become final. f answers false when the subscription is over.
+func (s *service) follow(sub *subscription, after uint64, f func(height uint64) (bool, error)) error {
+	for next := after + 1; ; {
+		more := s.heads.next()
+		for head := s.heads.height(); next <= head; next++ {
+			if sub.over() {
+				return nil
+			}
+			if goOn, err := f(next); err != nil || !goOn {
+				return err
+			}
+		}
+		if !sub.wait(more) {
+			return nil
+		}
+	}
+}
+
+// NewHeads sends the header of every block that becomes final, and skips none.
+func (a *ethAPI) NewHeads(ctx context.Context) (*rpc.Subscription, error) {
+	after := a.b.heads.height()
+	return a.b.subscribe(ctx, func(sub *subscription) error {
+		return a.b.follow(sub, after, func(height uint64) (bool, error) {
+			h, err := a.b.Ledger.HeaderByHeight(height)
+			if err != nil {
+				return false, err
+			}
+			raw, err := a.b.heads.encoded(h)
+			if err != nil {
+				return false, err
+			}
+			return sub.send(raw), nil
+		})
+	})
+}
+
+// Logs sends the logs of every block that becomes final.
+func (a *ethAPI) Logs(ctx context.Context, q *logQuery) (*rpc.Subscription, error) {
+	if q == nil {
+		q = &logQuery{}
+	}
+	after := a.b.heads.height()
+	return a.b.subscribe(ctx, func(sub *subscription) error {
+		return a.b.follow(sub, after, func(height uint64) (bool, error) {
+			logs, err := a.newLogs(context.Background(), q, height, height)
+			if err != nil {
+				return false, err
+			}
+			for _, l := range logs {
+				if !sub.send(l) {
+					return false, nil
+				}
+			}
+			return true, nil
+		})
+	})
+}
+
+// NewPendingTransactions sends the hash of every transaction that comes into the
+// pool, or the transaction itself if full is set and it is still there.
+func (a *ethAPI) NewPendingTransactions(ctx context.Context, full *bool) (*rpc.Subscription, error) {
+	if a.b.Events == nil {
+		return nil, rpc.ErrNotificationsUnsupported
+	}
+	events := &a.b.Events.added
+	from := events.end()
+	return a.b.subscribe(ctx, func(sub *subscription) error {
+		return read(sub, events, from, func(hash crypto.Hash) bool {
+			if full == nil || !*full {
+				return sub.send(hash)
+			}
+			tx := a.b.Pool.Get(hash)
+			return tx == nil || sub.send(a.b.encoder().waiting(tx))
+		})
+	})
+}
+
+// Drops sends every transaction that leaves the pool without being in a block,
+// with the reason.
+func (a *cairnAPI) Drops(ctx context.Context) (*rpc.Subscription, error) {
+	if a.b.Events == nil {
+		return nil, rpc.ErrNotificationsUnsupported
+	}
+	events := &a.b.Events.dropped
+	from := events.end()
+	return a.b.subscribe(ctx, func(sub *subscription) error {
+		return read(sub, events, from, func(d drop) bool { return sub.send(d) })
+	})
+}
+
+// read calls f for every value of a feed from a number on. A subscriber that is
+// more than the feed's backlog behind is told that it has lost some.
+func read[T any](sub *subscription, events *feed[T], next uint64, f func(T) bool) error {
+	for {
+		values, after, lost, more := events.since(next)
+		if lost {
+			sub.socket.end(websocket.CloseTryAgainLater, reasonLost)
+			return nil
+		}
+		for _, v := range values {
+			if sub.over() || !f(v) {
+				return nil
+			}
+		}
+		if next = after; !sub.wait(more) {
+			return nil
+		}
+	}
+}
+
+// syncingNotice is geth's notification while a node is behind; false when it has
+// caught up.
+type syncingNotice struct {
+	Syncing bool      `json:"syncing"`
+	Status  *progress `json:"status"`
+}
+
+// Syncing sends whether the node is behind: at once, and when that changes.
+// On the wire it is eth_subscribe("syncing"); eth_syncing is another method.
+func (a *syncingSubscription) Syncing(ctx context.Context) (*rpc.Subscription, error) {
+	return a.b.subscribe(ctx, func(sub *subscription) error {
+		tick := time.NewTicker(syncingPoll)
+		defer tick.Stop()
+		for was, first := false, true; ; {
+			s := a.b.Status()
+			if first || was != s.Syncing {
+				var notice any = false
+				if s.Syncing {
+					notice = syncingNotice{Syncing: true, Status: progressOf(&s)}
+				}
+				if !sub.send(notice) {
+					return nil
+				}
+				was, first = s.Syncing, false
+			}
+			select {
+			case <-tick.C:
+			case <-sub.Err():
+				return nil
+			case <-sub.stopping:
+				return nil
+			}
+		}
+	})
+}
+
+// syncingSubscription is apart from ethAPI, whose Syncing is the method.
+type syncingSubscription struct{ b *service }

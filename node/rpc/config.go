@@ -1,0 +1,106 @@
+package rpc
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config is what an operator chooses for the public listener.
+type Config struct {
+	CORS   []string // origins that browsers may call from; "*" = any
+	Hosts  []string // host names that requests may name; "*" = any; IP literals and localhost always pass
+	Limits Limits
+}
+
+// Limits bound what the outside can make the node do. A zero is the default.
+type Limits struct {
+	BodyBytes     int           `toml:"body_bytes"`     // of one HTTP request or WebSocket message
+	Batch         int           `toml:"batch"`          // calls in one batch
+	ResponseBytes int           `toml:"response_bytes"` // of the answers of one batch, and of answers that wait for one WebSocket reader
+	RequestTime   time.Duration `toml:"request_time"`   // from the first byte of a body to the last of its answer
+	Concurrent    int           `toml:"concurrent"`     // HTTP requests served at once; more wait for a moment, then get HTTP 429
+
+	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, loopback exempt
+	WriteBurst      int `toml:"write_burst"`       // of them at once
+
+	Sockets           int           `toml:"sockets"`             // open WebSocket connections
+	SocketsPerAddress int           `toml:"sockets_per_address"` // of them from one address, loopback exempt
+	SocketCalls       int           `toml:"socket_calls"`        // messages of one connection that are worked on; the connection is not read meanwhile
+	SlowReader        time.Duration `toml:"slow_reader"`         // how long a message may wait for a WebSocket reader before the connection is closed
+
+	Subscriptions       int           `toml:"subscriptions"`        // open subscriptions
+	SocketSubscriptions int           `toml:"socket_subscriptions"` // of them on one connection
+	Filters             int           `toml:"filters"`              // open filters
+	FiltersPerAddress   int           `toml:"filters_per_address"`  // of them from one address, loopback exempt
+	FilterLife          time.Duration `toml:"filter_life"`          // without a call, until a filter is forgotten
+
+	LogBlocks   int `toml:"log_blocks"`   // blocks of one eth_getLogs
+	LogResults  int `toml:"log_results"`  // logs of one answer
+	HistoryPage int `toml:"history_page"` // entries of one cairn_history or ots_ page
+	PoolContent int `toml:"pool_content"` // transactions of one txpool_content or txpool_inspect
+}
+
+// DefaultLimits are for a node that strangers may call.
+func DefaultLimits() Limits {
+	return Limits{
+		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: 30 * time.Second, Concurrent: 512,
+		WritesPerSecond: 200, WriteBurst: 2000,
+		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: 10 * time.Second,
+		Subscriptions: 16_384, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: 5 * time.Minute,
+		LogBlocks: 10_000, LogResults: 10_000, HistoryPage: 1000, PoolContent: 10_000,
+	}
+}
+
+// limit is one number of Limits by name.
+type limit struct {
+	name       string
+	value      *int
+	initial    int
+	duration   *time.Duration
+	initialFor time.Duration
+}
+
+func (l *Limits) all() []limit {
+	d := DefaultLimits()
+	n := func(name string, value *int, initial int) limit {
+		return limit{name: name, value: value, initial: initial}
+	}
+	t := func(name string, value *time.Duration, initial time.Duration) limit {
+		return limit{name: name, duration: value, initialFor: initial}
+	}
+	return []limit{
+		n("body_bytes", &l.BodyBytes, d.BodyBytes), n("batch", &l.Batch, d.Batch), n("response_bytes", &l.ResponseBytes, d.ResponseBytes),
+		t("request_time", &l.RequestTime, d.RequestTime), n("concurrent", &l.Concurrent, d.Concurrent),
+		n("writes_per_second", &l.WritesPerSecond, d.WritesPerSecond), n("write_burst", &l.WriteBurst, d.WriteBurst),
+		n("sockets", &l.Sockets, d.Sockets), n("sockets_per_address", &l.SocketsPerAddress, d.SocketsPerAddress),
+		n("socket_calls", &l.SocketCalls, d.SocketCalls), t("slow_reader", &l.SlowReader, d.SlowReader),
+		n("subscriptions", &l.Subscriptions, d.Subscriptions), n("socket_subscriptions", &l.SocketSubscriptions, d.SocketSubscriptions),
+		n("filters", &l.Filters, d.Filters), n("filters_per_address", &l.FiltersPerAddress, d.FiltersPerAddress),
+		t("filter_life", &l.FilterLife, d.FilterLife),
+		n("log_blocks", &l.LogBlocks, d.LogBlocks), n("log_results", &l.LogResults, d.LogResults),
+		n("history_page", &l.HistoryPage, d.HistoryPage), n("pool_content", &l.PoolContent, d.PoolContent),
+	}
+}
+
+// withDefaults fills the zeros.
+func (l Limits) withDefaults() Limits {
+	for _, x := range l.all() {
+		if x.value != nil && *x.value == 0 {
+			*x.value = x.initial
+		}
+		if x.duration != nil && *x.duration == 0 {
+			*x.duration = x.initialFor
+		}
+	}
+	return l
+}
+
+// Validate says which limit is negative.
+func (l Limits) Validate() error {
+	for _, x := range l.all() {
+		if x.value != nil && *x.value < 0 || x.duration != nil && *x.duration < 0 {
+			return fmt.Errorf("rpc.limits.%s: must not be negative", x.name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/common/math"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rpc"
+	"golang.org/x/time/rate"
+
+	"cairn/crypto"
+	"cairn/ledger"
+	"cairn/ledger/chain"
+)
+
+// Times of eth_sendRawTransactionSync.
+const (
+	syncWait    = 20 * time.Second // unless the caller says otherwise
+	maxSyncWait = time.Minute
+	syncMargin  = time.Second // before the request's own time limit, so that the hash is answered
+)
+
+// SendRawTransaction takes a signed transaction: the answer is its hash, or the
+// reason why it is refused.
+func (a *ethAPI) SendRawTransaction(ctx context.Context, raw hexutil.Bytes) (crypto.Hash, error) {
+	tx, err := a.submit(ctx, raw)
+	if err != nil {
+		return crypto.Hash{}, err
+	}
+	return tx.Hash(), nil
+}
+
+func (a *ethAPI) submit(ctx context.Context, raw hexutil.Bytes) (*types.Transaction, error) {
+	if !a.b.writes.allow(remoteHost(rpc.PeerInfoFromContext(ctx).RemoteAddr)) {
+		a.b.meters.refused("writes")
+		return nil, tooBusy("too many transactions from your address: at most %d a second, %d at once; try again later",
+			a.b.limits.WritesPerSecond, a.b.limits.WriteBurst)
+	}
+	tx, err := chain.DecodeTransaction(raw)
+	if err != nil {
+		return nil, err
+	}
+	return tx, a.b.Submit(ctx, tx)
+}
+
+// SendRawTransactionSync sends a transaction and answers its receipt (EIP-7966).
+// After timeoutMillis, or when it is dropped, the error says so and has the hash
+// as data.
+func (a *ethAPI) SendRawTransactionSync(ctx context.Context, raw hexutil.Bytes, timeoutMillis *math.HexOrDecimal64) (*receipt, error) {
+	wait := syncWait
+	if timeoutMillis != nil && *timeoutMillis > 0 {
+		wait = time.Duration(min(uint64(*timeoutMillis), uint64(maxSyncWait/time.Millisecond))) * time.Millisecond
+	}
+	wait = min(wait, max(a.b.limits.RequestTime-syncMargin, syncMargin))
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	next := a.b.heads.next()
+	tx, err := a.submit(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	hash := tx.Hash()
+	for {
+		r, err := a.GetTransactionReceipt(hash)
+		if r != nil || err != nil {
+			return r, err
+		}
+		if reason, ok := a.b.Pool.Dropped(hash); ok {
+			return nil, fmt.Errorf("the transaction was dropped: %w", reason)
+		}
+		select {
+		case <-next:
+			next = a.b.heads.next()
+		case <-timeout.C:
+			return nil, &callError{code: codeSyncTimeout, text: fmt.Sprintf("The transaction was added to the transaction pool but wasn't processed in %s.", wait), data: hash.Hex()}
+		case <-a.b.stopping:
+			return nil, &callError{code: codeSyncTimeout, text: "The transaction was added to the transaction pool, but " + reasonStopping + ".", data: hash.Hex()}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// place finds a final transaction; ok is false if there is none.
+func (s *service) place(hash crypto.Hash) (tx *types.Transaction, height, index uint64, ok bool, err error) {
+	tx, _, height, index, err = s.Ledger.Transaction(hash)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return nil, 0, 0, false, nil
+	}
+	return tx, height, index, err == nil, err
+}
+
+// maxWriters bounds the addresses whose rate is remembered.
+const maxWriters = 16_384
+
+// writeRates bounds the transactions that one address may send.
+type writeRates struct {
+	limits Limits
+	mu     sync.Mutex
+	by     map[string]*rate.Limiter
+}
+
+func newWriteRates(l Limits) *writeRates {
+	return &writeRates{limits: l, by: make(map[string]*rate.Limiter)}
+}
+
+// allow takes one from the allowance of a host.
+func (w *writeRates) allow(host string) bool {
+	if host == "" || exempt(host) {
+		return true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.by[host]
+	if l == nil {
+		w.forget()
+		l = rate.NewLimiter(rate.Limit(w.limits.WritesPerSecond), w.limits.WriteBurst)
+		w.by[host] = l
+	}
+	return l.Allow()
+}
+
+// forget makes room: who has its whole allowance is as if it had never come. If
+// all are busy, some start anew.
+func (w *writeRates) forget() {
+	if len(w.by) < maxWriters {
+		return
+	}
+	for host, l := range w.by {
+		if l.Tokens() >= float64(w.limits.WriteBurst) {
+			delete(w.by, host)
+		}
+	}
+	for host := range w.by {
+		if len(w.by) < maxWriters {
+			return
+		}
+		delete(w.by, host)
+	}
+}

@@ -1,0 +1,407 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/rpc"
+	"github.com/gorilla/websocket"
+)
+
+// Times of a WebSocket connection.
+const (
+	pingEvery = 30 * time.Second
+	readWait  = 90 * time.Second // without a message or a pong
+	closeWait = time.Second      // for the frame that says why
+)
+
+// Reasons in close frames.
+const (
+	reasonSlow     = "slow reader: answers and notifications waited too long; read faster or subscribe to less"
+	reasonStopping = "the node stops"
+	reasonLost     = "slow reader: events were lost; subscribe again"
+)
+
+var (
+	errSocketClosed = errors.New("connection is closed")
+	errSlowReader   = errors.New(reasonSlow)
+	upgrader        = websocket.Upgrader{
+		ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: new(sync.Pool),
+		CheckOrigin: func(*http.Request) bool { return true }, // Server.ServeHTTP has checked it
+	}
+)
+
+// socket is one WebSocket connection, as the stream of JSON values that
+// go-ethereum's server serves. What waits to be written is bounded, in bytes and
+// in time: a reader that does not keep up is told so and closed.
+type socket struct {
+	conn    *websocket.Conn
+	address string // ip:port, its name among sockets
+	limits  *Limits
+	meters  *meters
+
+	rest  []byte        // of the message that is being read
+	calls chan struct{} // one place for each message that waits for its answer
+
+	mu     sync.Mutex
+	room   *sync.Cond // the queue has become shorter, or the connection is closed
+	queue  []outgoing
+	bytes  int // in queue
+	closed bool
+	began  map[string]begun // calls that came alone, by id
+	filled chan struct{}    // length 1: the queue has something
+	done   chan struct{}    // closed with the connection
+	subs   atomic.Int32     // open subscriptions
+}
+
+// outgoing is a message that waits for its reader.
+type outgoing struct {
+	raw   []byte
+	since time.Time
+}
+
+// begun is a call that is being answered.
+type begun struct {
+	label string
+	at    time.Time
+}
+
+// serveSocket upgrades a request and serves the connection until it ends.
+func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
+	svc := s.service
+	host := remoteHost(r.RemoteAddr)
+	if !svc.sockets.enter(host) {
+		svc.meters.refused("sockets")
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many WebSocket connections (rpc.limits.sockets, sockets_per_address)", http.StatusTooManyRequests)
+		return
+	}
+	defer svc.sockets.leave(host)
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the upgrader has answered
+	}
+	c := &socket{
+		conn: conn, address: r.RemoteAddr, limits: &svc.limits, meters: svc.meters,
+		calls: make(chan struct{}, svc.limits.SocketCalls), began: make(map[string]begun),
+		filled: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	c.room = sync.NewCond(&c.mu)
+	conn.SetReadLimit(int64(svc.limits.BodyBytes))
+	conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(readWait)) })
+	svc.sockets.add(c)
+	defer svc.sockets.remove(c)
+	written := make(chan struct{})
+	go func() { defer close(written); c.write() }()
+	s.rpc.ServeCodec(rpc.NewCodec(c), 0)
+	_ = c.Close()
+	<-written
+}
+
+// Read gives go-ethereum's decoder one whole JSON value after the other. A
+// message that is no JSON is answered here, and the connection goes on.
+func (c *socket) Read(p []byte) (int, error) {
+	for len(c.rest) == 0 {
+		_ = c.conn.SetReadDeadline(time.Now().Add(readWait))
+		_, msg, err := c.conn.ReadMessage()
+		if err != nil {
+			return 0, io.EOF
+		}
+		f := readFrame(msg)
+		if f.err != nil {
+			c.meters.refused("malformed")
+			if err := c.enqueue(parseError(f.err)); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if f.answers && !c.begin(&f) {
+			return 0, io.EOF
+		}
+		c.rest = append(msg, '\n') // ends a value that is a bare number
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// begin takes a place for a message that will be answered, and notes when a call
+// that came alone began. It waits while too many are being answered.
+func (c *socket) begin(f *frame) bool {
+	select {
+	case c.calls <- struct{}{}:
+	case <-c.done:
+		return false
+	}
+	label := c.meters.arrived(f)
+	if !f.batch && len(f.calls) == 1 {
+		c.mu.Lock()
+		c.began[string(f.calls[0].ID)] = begun{label: label, at: time.Now()}
+		c.mu.Unlock()
+	}
+	return true
+}
+
+// Write takes one message of go-ethereum's server: an answer, a batch of them or
+// a notification.
+func (c *socket) Write(p []byte) (int, error) {
+	if err := c.enqueue(bytes.Clone(bytes.TrimSuffix(p, []byte("\n")))); err != nil {
+		return 0, err
+	}
+	if bytes.HasPrefix(p, []byte(`{"jsonrpc":"2.0","method":`)) {
+		return len(p), nil
+	}
+	head := p[:min(len(p), headBytes)]
+	if id, _, ok := outcome(head); ok {
+		c.mu.Lock()
+		b, known := c.began[id]
+		delete(c.began, id)
+		c.mu.Unlock()
+		if known {
+			c.meters.took(b.label, time.Since(b.at), head)
+		}
+	}
+	select {
+	case <-c.calls:
+	default:
+	}
+	return len(p), nil
+}
+
+// enqueue waits for room in the queue. A reader that makes none in time is
+// closed.
+func (c *socket) enqueue(raw []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) > 0 && c.bytes+len(raw) > c.limits.ResponseBytes {
+		late := time.AfterFunc(c.limits.SlowReader, func() { c.end(websocket.CloseTryAgainLater, reasonSlow) })
+		defer late.Stop()
+	}
+	for !c.closed && len(c.queue) > 0 && c.bytes+len(raw) > c.limits.ResponseBytes {
+		c.room.Wait()
+	}
+	if c.closed {
+		return errSocketClosed
+	}
+	c.queue = append(c.queue, outgoing{raw: raw, since: time.Now()})
+	c.bytes += len(raw)
+	select {
+	case c.filled <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// write sends what waits, and pings when nothing does.
+func (c *socket) write() {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		select {
+		case <-c.filled:
+			if err := c.flush(); err != nil {
+				reason := ""
+				if errors.Is(err, errSlowReader) {
+					reason = reasonSlow
+				}
+				c.end(websocket.CloseTryAgainLater, reason)
+				return
+			}
+		case <-ping.C:
+			_ = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait))
+		case <-c.done:
+			return
+		}
+	}
+}
+
+// flush writes the queue. A message that has waited too long ends it: the close
+// frame then takes the place of the message.
+func (c *socket) flush() error {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 || c.closed {
+			c.queue = nil
+			c.mu.Unlock()
+			return nil
+		}
+		next := c.queue[0]
+		c.queue[0] = outgoing{}
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		if time.Since(next.since) > c.limits.SlowReader {
+			return errSlowReader
+		}
+		// Twice the time: one message may be long, and what comes after it says why.
+		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * c.limits.SlowReader))
+		if err := c.conn.WriteMessage(websocket.TextMessage, next.raw); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.bytes -= len(next.raw)
+		c.room.Broadcast()
+		c.mu.Unlock()
+	}
+}
+
+// end closes the connection with a reason, once. Without a reason no close frame
+// is sent.
+func (c *socket) end(code int, reason string) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed = true
+	close(c.done)
+	c.room.Broadcast()
+	c.mu.Unlock()
+	if reason != "" {
+		if reason == reasonSlow || reason == reasonLost {
+			c.meters.refused("slow reader")
+		}
+		_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(closeWait))
+	}
+	_ = c.conn.Close()
+}
+
+// Close is called by go-ethereum's server when it is done with the connection.
+func (c *socket) Close() error {
+	c.end(websocket.CloseNormalClosure, "closed")
+	return nil
+}
+
+// SetWriteDeadline does nothing: Write puts into a queue that has its own.
+func (c *socket) SetWriteDeadline(time.Time) error { return nil }
+
+// RemoteAddr names the connection in the context of its calls.
+func (c *socket) RemoteAddr() string { return c.address }
+
+// sockets are the open connections.
+type sockets struct {
+	limits Limits
+
+	mu      sync.Mutex
+	open    map[string]*socket // by ip:port
+	total   int
+	by      map[string]int // by host
+	subs    int
+	stopped bool
+}
+
+func newSockets(l Limits) *sockets {
+	return &sockets{limits: l, open: make(map[string]*socket), by: make(map[string]int)}
+}
+
+func (s *sockets) enter(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped || s.total >= s.limits.Sockets || !exempt(host) && s.by[host] >= s.limits.SocketsPerAddress {
+		return false
+	}
+	s.total++
+	s.by[host]++
+	return true
+}
+
+func (s *sockets) leave(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total--
+	if s.by[host]--; s.by[host] == 0 {
+		delete(s.by, host)
+	}
+}
+
+func (s *sockets) add(c *socket) {
+	s.mu.Lock()
+	stopped := s.stopped
+	s.open[c.address] = c
+	s.mu.Unlock()
+	if stopped {
+		c.end(websocket.CloseGoingAway, reasonStopping)
+	}
+}
+
+func (s *sockets) remove(c *socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c.address)
+}
+
+func (s *sockets) closeAll() {
+	s.mu.Lock()
+	s.stopped = true
+	var all []*socket
+	for _, c := range s.open {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, c := range all {
+		wg.Go(func() { c.end(websocket.CloseGoingAway, reasonStopping) })
+	}
+	wg.Wait()
+}
+
+func (s *sockets) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+func (s *sockets) subscriptionCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subs
+}
+
+// subscribe takes a place for a subscription of the connection that ctx is of.
+// release gives it back.
+func (s *sockets) subscribe(ctx context.Context) (c *socket, release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c = s.open[rpc.PeerInfoFromContext(ctx).RemoteAddr]
+	if c == nil {
+		return nil, nil, rpc.ErrNotificationsUnsupported
+	}
+	if s.subs >= s.limits.Subscriptions || int(c.subs.Load()) >= s.limits.SocketSubscriptions {
+		return nil, nil, tooBusy("too many subscriptions: at most %d on a connection, %d in all", s.limits.SocketSubscriptions, s.limits.Subscriptions)
+	}
+	s.subs++
+	c.subs.Add(1)
+	return c, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.subs--
+		c.subs.Add(-1)
+	}, nil
+}
+
+// remoteHost is the IP of ip:port; of an IPv6 one the first 64 bits, which one
+// customer has.
+func remoteHost(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	ip := net.ParseIP(host)
+	if ip == nil || ip.To4() != nil || ip.IsLoopback() {
+		return host
+	}
+	return ip.Mask(net.CIDRMask(64, 128)).String()
+}
+
+// exempt says whether a host has no limits of its own: behind a proxy on this
+// machine every caller is loopback, and the proxy knows them better.
+func exempt(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
