@@ -338,3 +338,16 @@ func decodeBlock(b []byte) (*Block, error) {
 	}
 	return &Block{w.Hash, w.Parent, w.Height, w.Epoch, w.View, w.Proposer, int64(w.Timestamp)}, nil
 }
+
+// Epoch is the epoch of what the envelope holds: every vote and certificate
+// names one, so that a message of another epoch is known before it is verified.
+func (e *Envelope) Epoch() uint32 {
+	switch {
+	case e.Vote != nil:
+		return e.Vote.Epoch
+	case e.Certificate != nil:
+		return e.Certificate.Epoch
+	default:
+		return e.Proposal.Vote.Epoch
+	}
+}
