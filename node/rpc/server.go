@@ -17,7 +17,6 @@ import (
 	"github.com/rs/cors"
 
 	"cairn/crypto"
-	"cairn/genesis"
 	"cairn/ledger"
 	"cairn/ledger/pool"
 )
@@ -27,7 +26,6 @@ type Backend struct {
 	Ledger        *ledger.Ledger
 	Pool          *pool.Pool
 	Signer        types.Signer
-	Validators    *genesis.ValidatorSet
 	Submit        func(context.Context, *types.Transaction) error // into the pool, the disk and the gossip
 	Status        func() Status
 	Peers         func() []Peer // may be nil
