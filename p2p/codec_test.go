@@ -75,10 +75,10 @@ func TestBatch(t *testing.T) {
 
 func TestHello(t *testing.T) {
 	t.Parallel()
-	good := hello{Version: 1, Lowest: 1, Genesis: testGenesis, Refusal: refusalGenesis, UserAgent: "cairnd/1", RuleSets: []string{"a", "b"}}
+	good := hello{Version: 1, Lowest: 1, Genesis: testGenesis, Instance: [8]byte{1, 2, 3}, Refusal: refusalGenesis, UserAgent: "cairnd/1", RuleSets: []string{"a", "b"}}
 	enc := good.encode()
 	got, err := decodeHello(enc)
-	if err != nil || got.UserAgent != good.UserAgent || got.Genesis != good.Genesis || got.Refusal != good.Refusal || !slices.Equal(got.RuleSets, good.RuleSets) {
+	if err != nil || got.UserAgent != good.UserAgent || got.Genesis != good.Genesis || got.Instance != good.Instance || got.Refusal != good.Refusal || !slices.Equal(got.RuleSets, good.RuleSets) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for n := range enc {

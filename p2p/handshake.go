@@ -27,7 +27,7 @@ func networkPrefix(genesis crypto.Hash) string {
 
 func (h *Host) hello(r refusal) *hello {
 	return &hello{
-		Version: wireVersion, Lowest: wireVersionMin, Genesis: h.cfg.Genesis, Refusal: r,
+		Version: wireVersion, Lowest: wireVersionMin, Genesis: h.cfg.Genesis, Instance: h.instance, Refusal: r,
 		UserAgent: h.cfg.UserAgent, RuleSets: h.cfg.RuleSets,
 	}
 }
@@ -56,7 +56,7 @@ func (h *Host) judge(p peer.ID, m *hello) refusal {
 func (h *Host) shake(s *peerState) {
 	ctx, cancel := context.WithTimeout(network.WithNoDial(s.ctx, "handshake"), h.cfg.HandshakeTimeout)
 	defer cancel()
-	m, err := h.exchangeHello(ctx, s.id)
+	m, conn, err := h.exchangeHello(ctx, s.id)
 	if err == nil {
 		var byPeer bool
 		r := m.Refusal
@@ -64,7 +64,7 @@ func (h *Host) shake(s *peerState) {
 			r = h.judge(s.id, m)
 		}
 		if r == refusalNone {
-			h.ready(s, m)
+			h.ready(s, m, conn)
 			return
 		}
 		err = &IncompatibleError{Kind: r.kind(), Ours: h.cfg.Genesis, Theirs: m.Genesis, UserAgent: m.UserAgent, ByPeer: byPeer}
@@ -72,27 +72,27 @@ func (h *Host) shake(s *peerState) {
 	h.refuse(s, err)
 }
 
-func (h *Host) exchangeHello(ctx context.Context, p peer.ID) (*hello, error) {
+func (h *Host) exchangeHello(ctx context.Context, p peer.ID) (*hello, network.Conn, error) {
 	stream, err := h.host.NewStream(ctx, p, handshakeProtocol)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	defer stream.Close()
 	defer context.AfterFunc(ctx, func() { stream.Reset() })()
 	if _, err = stream.Write(appendFrame(nil, h.hello(refusalNone).encode())); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	raw, err := readFrame(stream, maxHello)
 	if err != nil {
 		h.countFrameError(err)
-		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	m, err := decodeHello(raw)
 	if err != nil {
 		h.count.inc(cFramesMalformed)
-		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
-	return m, nil
+	return m, stream.Conn(), nil
 }
 
 // answerHandshake is the side that was dialled.
@@ -119,7 +119,7 @@ func (h *Host) answerHandshake(stream network.Stream) (closed bool) {
 	if r == refusalNone {
 		// Before the answer: the peer may use other protocols as soon as it
 		// has it.
-		h.ready(s, m)
+		h.ready(s, m, stream.Conn())
 	}
 	_, err = stream.Write(appendFrame(nil, h.hello(r).encode()))
 	if r != refusalNone {
@@ -134,17 +134,20 @@ func (h *Host) answerHandshake(stream network.Stream) (closed bool) {
 	return err == nil && stream.Close() == nil
 }
 
-// ready notes that the handshake with a peer is done.
-func (h *Host) ready(s *peerState, m *hello) {
+// ready notes that the handshake with a peer is done, on conn.
+func (h *Host) ready(s *peerState, m *hello, conn network.Conn) {
 	h.mu.Lock()
 	if h.peers[s.id] != s {
 		h.mu.Unlock()
 		return
 	}
-	first := s.hello == nil
+	before := s.hello
 	s.hello = m
-	if !first {
+	if before != nil {
 		h.mu.Unlock()
+		if before.Instance != m.Instance {
+			h.closeOlder(conn)
+		}
 		return
 	}
 	s.since = time.Now()
@@ -163,6 +166,15 @@ func (h *Host) ready(s *peerState, m *hello) {
 	h.book.met(s.id)
 	h.poke()
 	h.log.Debug("peer ready", "peer", s.id, "agent", m.UserAgent)
+}
+
+// closeOlder closes the connections of a peer that were there before conn.
+func (h *Host) closeOlder(conn network.Conn) {
+	for _, c := range h.host.Network().ConnsToPeer(conn.RemotePeer()) {
+		if c.ID() != conn.ID() && c.Stat().Opened.Before(conn.Stat().Opened) {
+			c.Close()
+		}
+	}
 }
 
 // refuse disconnects a peer whose handshake failed or that cannot be a peer.

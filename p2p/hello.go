@@ -45,18 +45,23 @@ func (r refusal) kind() ErrorKind {
 	return ErrHandshake
 }
 
+const instanceLength = 8
+
 // hello is what each side of a connection says first:
 //
-//	version(2) lowest version(2) genesis hash(32) refusal(1)
+//	version(2) lowest version(2) genesis hash(32) instance(8) refusal(1)
 //	user agent: length(1) bytes
 //	rule sets: count(1), each: length(1) bytes
 //
-// Refusal is 0 from the side that dialled and the verdict from the other.
+// Instance is drawn when the process starts: another one from a peer that seems
+// connected means that it restarted and its older connections are dead, which
+// QUIC alone can take long to see. Refusal is 0 from the side that dialled and the verdict from the other.
 // Integers are big-endian. Bytes may follow only when the version is newer than
 // ours.
 type hello struct {
 	Version, Lowest uint16
 	Genesis         crypto.Hash
+	Instance        [instanceLength]byte
 	Refusal         refusal
 	UserAgent       string
 	RuleSets        []string
@@ -67,6 +72,7 @@ func (m *hello) encode() []byte {
 	out = binary.BigEndian.AppendUint16(out, m.Version)
 	out = binary.BigEndian.AppendUint16(out, m.Lowest)
 	out = append(out, m.Genesis[:]...)
+	out = append(out, m.Instance[:]...)
 	out = append(out, byte(m.Refusal), byte(len(m.UserAgent)))
 	out = append(out, m.UserAgent...)
 	out = append(out, byte(len(m.RuleSets)))
@@ -79,15 +85,16 @@ func (m *hello) encode() []byte {
 
 // decodeHello reads what a peer said first. Errors: ErrHelloMalformed.
 func decodeHello(b []byte) (*hello, error) {
-	const fixed = 2 + 2 + crypto.HashLength + 1
+	const fixed = 2 + 2 + crypto.HashLength + instanceLength + 1
 	if len(b) < fixed {
 		return nil, fmt.Errorf("%w: %d bytes", ErrHelloMalformed, len(b))
 	}
 	m := &hello{
-		Version: binary.BigEndian.Uint16(b),
-		Lowest:  binary.BigEndian.Uint16(b[2:]),
-		Genesis: crypto.Hash(b[4 : 4+crypto.HashLength]),
-		Refusal: refusal(b[fixed-1]),
+		Version:  binary.BigEndian.Uint16(b),
+		Lowest:   binary.BigEndian.Uint16(b[2:]),
+		Genesis:  crypto.Hash(b[4 : 4+crypto.HashLength]),
+		Instance: [instanceLength]byte(b[4+crypto.HashLength:]),
+		Refusal:  refusal(b[fixed-1]),
 	}
 	if m.Lowest > m.Version {
 		return nil, fmt.Errorf("%w: versions %d to %d", ErrHelloMalformed, m.Lowest, m.Version)

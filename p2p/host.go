@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ type Host struct {
 	log      *slog.Logger
 	count    *counters
 	waits    waits
+	instance [instanceLength]byte // see hello
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -74,6 +76,7 @@ func New(ctx context.Context, cfg Config, handlers Handlers) (*Host, error) {
 		validators: map[peer.ID]struct{}{}, keepers: map[peer.ID]*keeper{},
 		senders: map[peer.ID]*sender{}, inbound: map[peer.ID]network.Stream{},
 	}
+	rand.Read(h.instance[:])
 	h.ctx, h.cancel = context.WithCancel(ctx)
 	h.gater = newGater(&h.cfg, h.count)
 	h.gater.onPeer = h.peersOfGroup

@@ -50,8 +50,7 @@ const (
 	exchangeLast      = 30 * time.Second
 	pingInterval      = 3 * time.Second // validators; others: each pingOthersEvery-th time
 	pingOthersEvery   = 5
-	pingLimit         = 5 * time.Second
-	pingMisses        = 2 // in a row, nothing heard meanwhile: the peer is gone
+	pingLimit         = 3 * time.Second
 	maxBans           = 4096
 	banThreshold      = 100
 	chargeHalfLife    = time.Minute

@@ -217,7 +217,6 @@ func (h *Host) tellChanges() {
 // without a word. TCP alone would notice after minutes, and after a partition
 // wait as long before it tries again.
 func (h *Host) pingPeers() {
-	misses := map[peer.ID]int{}
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
 	for n := 1; ; n++ {
@@ -228,27 +227,16 @@ func (h *Host) pingPeers() {
 		}
 		began := time.Now()
 		for p, ok := range h.pingRound(n%pingOthersEvery == 0) {
-			s := h.state(p)
-			switch {
-			case ok || s == nil || s.heardSince(began):
-				delete(misses, p)
-			case misses[p]+1 < pingMisses:
-				misses[p]++
-			default:
-				delete(misses, p)
+			if s := h.state(p); !ok && s != nil && !s.heardSince(began) {
 				h.log.Info("peer does not answer; disconnecting", "peer", p)
 				h.host.Network().ClosePeer(p)
-			}
-		}
-		for p := range misses {
-			if h.state(p) == nil {
-				delete(misses, p)
 			}
 		}
 	}
 }
 
-// pingRound pings validators, or all peers, at once and says who answered.
+// pingRound pings validators, or all peers, at once, twice if need be, and says
+// who answered.
 func (h *Host) pingRound(all bool) map[peer.ID]bool {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -260,7 +248,7 @@ func (h *Host) pingRound(all bool) map[peer.ID]bool {
 		wg.Add(1)
 		if !h.spawn(func() {
 			defer wg.Done()
-			ok := h.ping(p)
+			ok := h.ping(p) || h.ping(p)
 			mu.Lock()
 			defer mu.Unlock()
 			answered[p] = ok

@@ -56,6 +56,20 @@ func TestWireVersions(t *testing.T) {
 	}
 }
 
+// TestRestartedPeerLosesOldConnections: a hello of another process with the
+// same identity ends what the old one left.
+func TestRestartedPeerLosesOldConnections(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, testConfig(t, 0), Handlers{})
+	old := startHost(t, testConfig(t, 1), Handlers{})
+	connect(t, old, h)
+	again := startHost(t, testConfig(t, 1), Handlers{}) // old is not told
+	connect(t, again, h)
+	eventually(t, "only the new connection is left", func() bool {
+		return len(h.host.Network().ConnsToPeer(again.ID())) == 1 && len(old.Peers()) == 0 && hasPeer(again, h.ID())
+	})
+}
+
 // TestBadHandshakes plays the dialling side by hand.
 func TestBadHandshakes(t *testing.T) {
 	t.Parallel()
