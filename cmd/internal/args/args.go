@@ -20,6 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -68,7 +70,11 @@ func RunContext(ctx context.Context, app *cli.App, argv []string, stderr io.Writ
 		return report(app, nil, app.RunContext(ctx, argv), stderr)
 	}
 	line, err := parse(app, argv)
-	if err == nil {
+	switch {
+	case err != nil:
+	case line.version:
+		_, err = fmt.Fprintf(app.Writer, "%s version %s\n", app.Name, app.Version)
+	default:
 		err = app.RunContext(ctx, line.argv())
 	}
 	return report(app, line, err, stderr)
@@ -78,8 +84,19 @@ func RunContext(ctx context.Context, app *cli.App, argv []string, stderr io.Writ
 // help on stdout, and exit the process.
 func prepare(app *cli.App, stderr io.Writer) {
 	app.ErrWriter = stderr
+	if app.Writer == nil {
+		app.Writer = os.Stdout
+	}
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	app.OnUsageError = onUsageError
+	// cli's own help and version flags are two variables that every run writes:
+	// two runs in one process would race. So each app and command has its own.
+	app.Flags = withHelp(app.HideHelp, app.Flags)
+	if app.Version != "" && !app.HideVersion {
+		app.Flags = withFlag(app.Flags, versionFlag, "v", "print the version")
+	}
+	hideHelp := app.HideHelp
+	app.HideHelp, app.HideVersion = true, true
 	var visit func(cmds []*cli.Command)
 	visit = func(cmds []*cli.Command) {
 		for _, c := range cmds {
@@ -87,10 +104,37 @@ func prepare(app *cli.App, stderr io.Writer) {
 			// "help" is taken before cli sees it where it is a command word, and
 			// is an argument like any other elsewhere.
 			c.HideHelpCommand = true
+			c.Flags = withHelp(hideHelp || c.HideHelp, c.Flags)
+			c.HideHelp = true
 			visit(c.Subcommands)
 		}
 	}
 	visit(app.Commands)
+}
+
+const (
+	helpFlag    = "help"
+	versionFlag = "version"
+)
+
+func withHelp(hide bool, flags []cli.Flag) []cli.Flag {
+	if hide {
+		return flags
+	}
+	return withFlag(flags, helpFlag, "h", "show help")
+}
+
+// withFlag adds a bool flag unless there is one of that name; the short name
+// goes to it only if it is free.
+func withFlag(flags []cli.Flag, name, short, usage string) []cli.Flag {
+	if find(flags, name) != nil {
+		return flags
+	}
+	f := &cli.BoolFlag{Name: name, Usage: usage, DisableDefaultText: true}
+	if find(flags, short) == nil {
+		f.Aliases = []string{short}
+	}
+	return append(slices.Clip(flags), f)
 }
 
 // onUsageError sees what is left to cli's own parser: values of the wrong type.

@@ -184,17 +184,19 @@ func TestExitCodes(t *testing.T) {
 func TestHelpAndVersion(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"--help":                "COMMANDS:",
-		"help":                  "COMMANDS:",
-		"send --help":           "app send",
-		"help send":             "app send",
-		"send a -h":             "app send",
-		"--help send":           "app send",
-		"account --help":        "import",
-		"help account import":   "app account import",
-		"must --help":           "--file",
-		"account import --help": "app account import",
-		"--version":             "app version",
+		"--help":                 "COMMANDS:",
+		"help":                   "COMMANDS:",
+		"send --help":            "app send",
+		"help send":              "app send",
+		"send a -h":              "app send",
+		"--help send":            "app send",
+		"account --help":         "import",
+		"help account import":    "app account import",
+		"must --help":            "--file",
+		"account import --help":  "app account import",
+		"--version":              "app version 1.2.3",
+		"-v":                     "app version 1.2.3",
+		"send --help=true a b c": "app send",
 	} {
 		if code, out, errs := run(line); code != 0 || !strings.Contains(out, want) || errs != "" {
 			t.Errorf("%s: code %d out %s err %s", line, code, out, errs)

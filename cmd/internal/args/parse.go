@@ -3,6 +3,7 @@ package args
 import (
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -51,9 +52,6 @@ func (l *commandLine) words() []string {
 // argv is the command line in the order that cli v2 parses.
 func (l *commandLine) argv() []string {
 	out := []string{l.program}
-	if l.version {
-		return append(out, "--version")
-	}
 	for i, p := range l.path {
 		if i > 0 {
 			out = append(out, p.name)
@@ -94,18 +92,18 @@ func parse(app *cli.App, argv []string) (*commandLine, error) {
 		case !onlyArguments && token == "--":
 			onlyArguments = true
 		case !onlyArguments && line.isFlag(token):
-			rest, err := line.flag(app, token, argv)
+			rest, err := line.flag(token, argv)
 			if err != nil {
 				return line, err
 			}
 			argv = rest
 		default:
-			if err := line.word(app, token); err != nil {
+			if err := line.word(token); err != nil {
 				return line, err
 			}
 		}
 	}
-	return line, line.finish(app)
+	return line, line.finish()
 }
 
 // isFlag says whether a token is a flag: it starts with a dash and is neither
@@ -158,16 +156,13 @@ func below(commands []*cli.Command, name string) (found []cli.Flag) {
 }
 
 // flag takes one flag, with its value from rest where it wants one.
-func (l *commandLine) flag(app *cli.App, token string, rest []string) ([]string, error) {
+func (l *commandLine) flag(token string, rest []string) ([]string, error) {
 	g := given{text: token, name: strings.TrimPrefix(token[1:], "-")}
 	if name, value, ok := strings.Cut(g.name, "="); ok {
 		g.text, g.name, g.value, g.has = token[:strings.IndexByte(token, '=')], name, value, true
 	}
 	f := l.find(g.name)
 	if f == nil {
-		if done := l.builtin(app, g); done {
-			return rest, nil
-		}
 		candidates := below(l.last().commands, g.name)
 		if len(candidates) == 0 {
 			return nil, l.unknownFlag(g)
@@ -177,6 +172,15 @@ func (l *commandLine) flag(app *cli.App, token string, rest []string) ([]string,
 			if takesValue(c) != takesValue(f) && !g.has {
 				return nil, Usagef("flag %s is ambiguous here: put it after the command", g.text)
 			}
+		}
+	}
+	if on, err := strconv.ParseBool(g.value); !takesValue(f) && (!g.has || err == nil && on) {
+		switch f.Names()[0] {
+		case helpFlag:
+			l.help = true
+			return rest, nil
+		case versionFlag:
+			l.version = len(l.path) == 1
 		}
 	}
 	if takesValue(f) && !g.has {
@@ -199,24 +203,8 @@ func (l *commandLine) known(token string) bool {
 	return l.find(name) != nil || len(below(l.last().commands, name)) > 0
 }
 
-// builtin takes --help and --version, which cli adds by itself.
-func (l *commandLine) builtin(app *cli.App, g given) bool {
-	if g.has {
-		return false
-	}
-	if !app.HideHelp && cli.HelpFlag != nil && slices.Contains(cli.HelpFlag.Names(), g.name) {
-		l.help = true
-		return true
-	}
-	if !app.HideVersion && app.Version != "" && len(l.path) == 1 && cli.VersionFlag != nil && slices.Contains(cli.VersionFlag.Names(), g.name) {
-		l.version = true
-		return true
-	}
-	return false
-}
-
 // word takes a command word or a positional argument.
-func (l *commandLine) word(app *cli.App, token string) error {
+func (l *commandLine) word(token string) error {
 	at := l.last()
 	if len(at.commands) == 0 || len(l.positional) > 0 {
 		l.positional = append(l.positional, token)
@@ -231,7 +219,7 @@ func (l *commandLine) word(app *cli.App, token string) error {
 			return nil
 		}
 	}
-	if !app.HideHelp && token == "help" {
+	if token == helpFlag && find(l.path[0].flags, helpFlag) != nil {
 		l.help = true
 		return nil
 	}
@@ -243,7 +231,7 @@ func (l *commandLine) word(app *cli.App, token string) error {
 }
 
 // finish places the flags and checks what must be there.
-func (l *commandLine) finish(app *cli.App) error {
+func (l *commandLine) finish() error {
 	l.placed = make([][]string, len(l.path))
 	set := make(map[cli.Flag]bool)
 	for _, g := range l.flags {
