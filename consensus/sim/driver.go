@@ -232,7 +232,7 @@ func (nd *node) hold(b *block) {
 }
 
 // blockLimit is the number of transactions in a block.
-const blockLimit = 8
+const blockLimit = 64
 
 // build makes, executes and stores a block.
 func (nd *node) build(r *consensus.BuildRequest) input {
