@@ -57,7 +57,8 @@ type LogConfig struct {
 
 // StoreConfig bounds what the ledger's database takes.
 type StoreConfig struct {
-	CacheMiB int `toml:"cache_mib"` // block cache
+	CacheMiB   int `toml:"cache_mib"`   // block cache
+	ReserveMiB int `toml:"reserve_mib"` // free disk space below which this node does not vote
 }
 
 // Files in Home.
@@ -83,7 +84,7 @@ func DefaultConfig(home string) Config {
 		RPC:     RPCConfig{Listen: "127.0.0.1:8545"},
 		Metrics: MetricsConfig{Listen: ""},
 		Log:     LogConfig{Level: "info", Format: "text"},
-		Store:   StoreConfig{CacheMiB: 64},
+		Store:   StoreConfig{CacheMiB: 64, ReserveMiB: 256},
 	}
 }
 
@@ -151,6 +152,9 @@ func (c Config) Validate() error {
 	}
 	if c.Store.CacheMiB < 8 || c.Store.CacheMiB > 1<<20 {
 		return fmt.Errorf("store.cache_mib: %d is not in 8..1048576", c.Store.CacheMiB)
+	}
+	if c.Store.ReserveMiB < 16 || c.Store.ReserveMiB > 1<<24 {
+		return fmt.Errorf("store.reserve_mib: %d is not in 16..16777216", c.Store.ReserveMiB)
 	}
 	return nil
 }

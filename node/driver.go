@@ -36,23 +36,18 @@ type driver struct {
 	log    *slog.Logger
 	core   *consensus.Core
 	net    consensus.Network
-	epoch  uint32
-	set    *genesis.ValidatorSet
-	addrs  []crypto.Address // of the set, in order
-	peers  []peer.ID        // of the set, in order
-	member map[peer.ID]int
-	self   int // own index in the set, -1 = full node
-	key    *crypto.PrivateKey
+	rules  *genesis.Rules
+	key    *crypto.PrivateKey // nil = never a validator
 	signer types.Signer
 
-	ledger *ledger.Ledger
-	store  *store.Store
-	pool   *pool.Pool
-	host   *p2p.Host
-	verify *verifier
-	sync   *syncer
-	meters *meters
-	locals locals
+	ledger  *ledger.Ledger
+	store   *store.Store
+	pool    *pool.Pool
+	host    *p2p.Host
+	sync    *syncer
+	meters  *meters
+	locals  locals
+	endings *pace // of answers to messages of past epochs
 
 	ctx     context.Context // of Run: ends what the driver started
 	started chan struct{}   // closed when host is set: handlers wait for it
@@ -68,6 +63,11 @@ type driver struct {
 	fetching map[crypto.Hash]bool
 	logged   time.Time // of the last Info about a final block
 
+	reserve  uint64      // bytes that stay free on the disk
+	lowSpace atomic.Bool // below the reserve: no votes
+
+	// Read by every goroutine, swapped by run.
+	era   atomic.Pointer[era]
 	state atomic.Pointer[driverState]
 }
 
@@ -76,12 +76,13 @@ type driver struct {
 type executedBlock struct {
 	hash crypto.Hash
 	view uint64
+	at   int64 // mono
 }
 
 // driverState is what other goroutines may know of the core.
 type driverState struct {
 	consensus.Status
-	tip uint64 // height of the last final block
+	era *era
 }
 
 // fetchedBlock answers a request for one block; nil = nobody had it.
@@ -131,7 +132,10 @@ func (d *driver) start(cfg consensus.Config, records []consensus.Record) error {
 		return fmt.Errorf("start consensus: %w", err)
 	}
 	d.core = core
-	return d.carryOut(effects)
+	if err := d.carryOut(effects); err != nil {
+		return err
+	}
+	return d.watchSpace()
 }
 
 // run feeds the core until ctx ends or a failure (disk, broken invariant) makes
@@ -139,7 +143,11 @@ func (d *driver) start(cfg consensus.Config, records []consensus.Record) error {
 func (d *driver) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	d.lookAtPool()
+	recheck := time.NewTicker(time.Duration(d.rules.Delta) * time.Millisecond)
+	defer recheck.Stop()
+	space := time.NewTicker(spaceEvery)
+	defer space.Stop()
+	d.poolChanged()
 	for {
 		d.setTimer(timer)
 		var err error
@@ -152,6 +160,10 @@ func (d *driver) run(ctx context.Context) error {
 			if !d.hadWork { // additions take no work away
 				err = d.lookAtPool()
 			}
+		case <-recheck.C: // work comes back with time: see hasWork
+			err = d.lookAtPool()
+		case <-space.C:
+			err = d.watchSpace()
 		case <-timer.C:
 			err = d.step(consensus.Tick{})
 		}
@@ -212,11 +224,12 @@ func (d *driver) workChange() consensus.Event {
 // hasWork says whether a builder would include a transaction of the pool in the
 // next block. What a block of the current view or its ancestors hold does not
 // count, or an empty block would follow each burst; what a block of a view that
-// failed holds does.
+// failed holds does, and so does what a block of this view holds that is not
+// final after 4Δ: its proposer may be dead, and nobody else armed.
 func (d *driver) hasWork() bool {
 	status := d.core.Status()
 	base := status.Tip
-	if d.latest.view >= status.View {
+	if d.latest.view >= status.View && d.mono()-d.latest.at < 4*int64(d.rules.Delta) {
 		base = d.latest.hash
 	}
 	return d.pool.HasWorkBesides(d.ledger.Included(base))

@@ -28,6 +28,7 @@ func (d *driver) step(ev consensus.Event) error {
 // that is there at once. Each Effects is done before the next step, so that
 // Persisted is true of every record that the core has asked to keep.
 func (d *driver) carryOut(effects consensus.Effects) error {
+	core := d.core
 	answers, err := d.apply(&effects)
 	for ; err == nil && len(answers) > 0; answers = answers[1:] {
 		effects = d.core.Step(d.mono(), d.wall(), answers[0])
@@ -37,15 +38,18 @@ func (d *driver) carryOut(effects consensus.Effects) error {
 			more = more[1:]
 		}
 		answers = append(answers, more...)
+		if d.core != core {
+			return err // the epoch is over: what is left was for the old core
+		}
 	}
-	if err != nil {
+	if err != nil || d.core != core {
 		return err
 	}
 	status := d.core.Status()
 	if last := d.state.Load(); last != nil && last.View != status.View {
 		d.poolChanged() // a view that failed gives its transactions back
 	}
-	d.state.Store(&driverState{Status: status, tip: d.ledger.HeadInfo().Height})
+	d.state.Store(&driverState{Status: status, era: d.era.Load()})
 	d.meters.view.Set(float64(status.View))
 	return nil
 }
@@ -56,6 +60,7 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 	if err := d.persist(e.Persist); err != nil {
 		return nil, err
 	}
+	core := d.core
 	d.send(e)
 	d.wakeAt = e.WakeAt
 	var answers []consensus.Event
@@ -84,13 +89,15 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 		}
 		answers = d.withWorkChange(answers)
 	}
+	if d.core != core {
+		return nil, nil
+	}
 	d.fetch(e)
 	d.announce(e.Announce)
 	for _, ev := range e.Evidence {
-		d.meters.equivocations.Inc()
-		d.log.Warn("a validator contradicted itself: keep this line as evidence and ask its operator",
-			"validator", d.set.At(int(ev.A.Signer)).Name, "view", ev.A.View,
-			"a", fmt.Sprintf("%x", consensus.EncodeVote(&ev.A)), "b", fmt.Sprintf("%x", consensus.EncodeVote(&ev.B)))
+		if err := d.keepEvidence(ev); err != nil {
+			return nil, err
+		}
 	}
 	if e.Halt != "" {
 		d.log.Error("consensus halted: this node signs nothing more; compare its blocks with the other validators'", "reason", e.Halt)
@@ -136,7 +143,7 @@ func (d *driver) build(req *consensus.BuildRequest) (consensus.Event, error) {
 		return nil, fmt.Errorf("build the block of view %d: %w", req.View, err)
 	}
 	d.keepBody(block)
-	d.latest = executedBlock{hash: block.Hash(), view: req.View}
+	d.latest = executedBlock{hash: block.Hash(), view: req.View, at: d.mono()}
 	d.meters.proposed.Inc()
 	return consensus.Built{View: req.View, Block: blockFacts(block), Closing: d.ledger.Closing(block.Hash())}, nil
 }
@@ -167,7 +174,7 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 	d.meters.execution.Observe(time.Since(start).Seconds())
 	facts := blockFacts(block)
 	if facts.View >= d.latest.view {
-		d.latest = executedBlock{hash: hash, view: facts.View}
+		d.latest = executedBlock{hash: hash, view: facts.View, at: d.mono()}
 	}
 	return []consensus.Event{
 		consensus.Executed{Block: hash, Status: consensus.ExecutionOK, Closing: d.ledger.Closing(hash)},
@@ -202,7 +209,10 @@ func (d *driver) commit(c *consensus.Certificate) error {
 	if d.ledger.HeadInfo().Hash == c.Block {
 		return nil
 	}
-	return d.finalize(c.Block, c)
+	if err := d.finalize(c.Block, c); err != nil {
+		return err
+	}
+	return d.enterEpoch()
 }
 
 // finalize commits hash and its unfinalized ancestors with the finalization of
@@ -210,6 +220,9 @@ func (d *driver) commit(c *consensus.Certificate) error {
 func (d *driver) finalize(hash crypto.Hash, c *consensus.Certificate) error {
 	start := time.Now()
 	floor := ledger.Floor{Epoch: c.Epoch, View: c.View}
+	if d.ledger.Closing(hash) {
+		floor = ledger.Floor{Epoch: c.Epoch + 1}
+	}
 	finals, err := d.ledger.Finalize(hash, consensus.EncodeCertificate(c), floor, []store.RecordRange{prunable(floor)})
 	if err != nil {
 		return fmt.Errorf("commit block %s: %w", hash, err)

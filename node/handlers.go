@@ -90,14 +90,20 @@ func (d *driver) onFinalization(ctx context.Context, from peer.ID, msg []byte) p
 	if err != nil || c.Kind != consensus.Finalize {
 		return p2p.Reject
 	}
-	if c.Epoch != d.epoch || c.View <= d.state.Load().LastFinalizedView {
+	now := d.era.Load()
+	if c.Epoch > now.epoch { // cannot be checked yet: catch up from who has it
+		d.sync.heard(from)
+		d.sync.poke()
 		return p2p.Ignore
 	}
-	if err := d.verify.certificate(c); err != nil {
+	if state := d.state.Load(); c.Epoch != state.Epoch || c.View <= state.LastFinalizedView {
+		return p2p.Ignore
+	}
+	if err := now.verify.certificate(c); err != nil {
 		return p2p.Reject
 	}
 	d.sync.heard(from)
-	d.deliver(ctx, consensus.CertificateReceived{From: d.indexOf(from), Certificate: *c})
+	d.deliver(ctx, consensus.CertificateReceived{From: now.indexOf(from), Certificate: *c})
 	return p2p.Accept
 }
 
@@ -108,45 +114,55 @@ func (d *driver) onConsensus(ctx context.Context, from peer.ID, msg []byte) {
 	case <-ctx.Done():
 		return
 	}
-	member := d.indexOf(from)
-	if member < 0 {
-		d.meters.refused.WithLabelValues("not a member").Inc()
-		return
-	}
+	now := d.era.Load()
+	member := now.indexOf(from)
 	env, err := consensus.DecodeEnvelope(msg, d.maxConsensusBytes())
 	if err != nil {
 		d.refuse(from, "consensus message", err)
 		return
 	}
+	switch epoch := env.Epoch(); {
+	case epoch < now.epoch:
+		d.tellEpochEnd(from, epoch)
+		return
+	case epoch > now.epoch:
+		d.sync.heard(from)
+		d.sync.poke()
+		return
+	case member < 0:
+		d.meters.refused.WithLabelValues("not a member").Inc()
+		return
+	}
 	switch {
 	case env.Vote != nil:
-		if err := consensus.VerifyVote(d.net, d.epoch, d.addrs, env.Vote); err != nil {
+		if err := consensus.VerifyVote(d.net, now.epoch, now.addrs, env.Vote); err != nil {
 			d.refuse(from, "vote", err)
 			return
 		}
 		d.deliver(ctx, consensus.VoteReceived{From: member, Vote: *env.Vote})
 	case env.Certificate != nil:
-		if err := d.verify.certificate(env.Certificate); err != nil {
+		if err := now.verify.certificate(env.Certificate); err != nil {
 			d.refuse(from, "certificate", err)
 			return
 		}
 		d.deliver(ctx, consensus.CertificateReceived{From: member, Certificate: *env.Certificate})
 	case env.Proposal != nil:
-		d.onProposal(ctx, from, member, env.Proposal)
+		d.onProposal(ctx, from, now, env.Proposal)
 	}
 }
 
 // onProposal checks each part of a proposal on its own. The proposal is the
 // leader's vote; a body or certificate that does not fit is the sender's fault:
 // that part is dropped and fetched elsewhere.
-func (d *driver) onProposal(ctx context.Context, from peer.ID, member int, p *consensus.ProposalEnvelope) {
-	if err := consensus.VerifyProposal(d.net, d.epoch, d.addrs, p); err != nil {
+func (d *driver) onProposal(ctx context.Context, from peer.ID, now *era, p *consensus.ProposalEnvelope) {
+	member := now.indexOf(from)
+	if err := consensus.VerifyProposal(d.net, now.epoch, now.addrs, p); err != nil {
 		d.refuse(from, "proposal", err)
 		return
 	}
 	event := consensus.ProposalReceived{From: member, Proposal: consensus.Proposal{Vote: p.Vote}}
 	if p.Parent != nil {
-		if err := d.verify.certificate(p.Parent); err != nil {
+		if err := now.verify.certificate(p.Parent); err != nil {
 			d.refuse(from, "parent certificate of a proposal", err)
 		} else {
 			event.Proposal.Parent = p.Parent
@@ -155,7 +171,7 @@ func (d *driver) onProposal(ctx context.Context, from peer.ID, member int, p *co
 	}
 	for i := range p.Nullifications {
 		c := &p.Nullifications[i]
-		if err := d.verify.certificate(c); err != nil {
+		if err := now.verify.certificate(c); err != nil {
 			d.refuse(from, "nullification of a proposal", err)
 			continue
 		}
@@ -180,12 +196,25 @@ func (d *driver) onProposal(ctx context.Context, from peer.ID, member int, p *co
 	d.deliver(ctx, &proposalArrived{event: event, block: block})
 }
 
-// indexOf is the member index of a peer, or -1.
-func (d *driver) indexOf(p peer.ID) int {
-	if i, ok := d.member[p]; ok {
-		return i
+// tellEpochEnd answers a message of an epoch that is over with the finalization
+// of its closing block, at most once a second to each peer.
+func (d *driver) tellEpochEnd(to peer.ID, epoch uint32) {
+	if !d.endings.allow(to) {
+		return
 	}
-	return -1
+	height, err := d.ledger.EpochEnd(epoch)
+	if err != nil {
+		return
+	}
+	raw, err := d.ledger.Certificate(height)
+	if err != nil {
+		return
+	}
+	c, err := consensus.DecodeCertificate(raw)
+	if err != nil {
+		return
+	}
+	d.host.SendConsensus(to, consensus.EncodeEnvelope(&consensus.Envelope{Certificate: c}))
 }
 
 // refuse counts what a peer sent wrong and lowers its standing.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/gofrs/flock"
+	libp2pcrypto "github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
@@ -43,6 +44,7 @@ func (k ErrorKind) Error() string { return string(k) }
 const (
 	ErrLocked         = ErrorKind("another cairnd is running in this directory")
 	ErrNoGenesis      = ErrorKind("the directory has no genesis file: run cairnd init --genesis FILE")
+	ErrPeerKey        = ErrorKind("the peer key is not the one that the validator set names")
 	ErrDevelopmentKey = ErrorKind("a development key, which everybody knows, is used on an address that is not loopback")
 )
 
@@ -55,7 +57,7 @@ type Node struct {
 	store   *store.Store
 	driver  *driver
 	host    *p2p.Host
-	core    consensus.Config
+	peerKey libp2pcrypto.PrivKey
 	servers servers
 }
 
@@ -90,6 +92,14 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	if err := refuseDevelopmentKeys(cfg, n.spec, key); err != nil {
 		return nil, err
 	}
+	n.peerKey, err = p2p.LoadOrCreateKey(filepath.Join(cfg.Home, PeerKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	own, err := p2p.PeerID(n.peerKey)
+	if err != nil {
+		return nil, err
+	}
 	n.store, err = store.Open(filepath.Join(cfg.Home, DataDir), store.Options{CacheBytes: int64(cfg.Store.CacheMiB) << 20})
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
@@ -98,7 +108,7 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return n, n.prepare(live, key)
+	return n, n.prepare(live, key, own)
 }
 
 func (n *Node) takeLock() error {
@@ -135,75 +145,83 @@ func loadValidatorKey(path string) (*crypto.PrivateKey, error) {
 }
 
 // prepare makes the driver around an open ledger.
-func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey) error {
-	set := n.spec.ValidatorSet()
+func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID) error {
 	cfg := live.Config()
 	d := &driver{
 		log: n.log, net: consensus.Network{ChainID: n.spec.ChainID, Genesis: live.Genesis().Hash()},
-		set: set, addrs: set.Addresses(), member: make(map[peer.ID]int), self: -1,
-		signer: cfg.Signer(), ledger: live, store: n.store, pool: pool.New(pool.DefaultConfig(), cfg),
-		meters: newMeters(), started: make(chan struct{}),
+		rules: &cfg.Rules, key: key, signer: cfg.Signer(), ledger: live, store: n.store, pool: pool.New(pool.DefaultConfig(), cfg),
+		meters: newMeters(), started: make(chan struct{}), endings: newPace(time.Second), reserve: uint64(n.cfg.Store.ReserveMiB) << 20,
 		inbox: make(chan any, inboxLength), work: make(chan struct{}, 1), origin: time.Now(),
 		bodies: make(map[crypto.Hash]*types.Block), fetching: make(map[crypto.Hash]bool),
 	}
 	d.locals.hashes = make(map[crypto.Hash]struct{})
-	d.verify = newVerifier(d.net, d.epoch, d.addrs)
 	d.sync = newSyncer(d)
-	for i := range set.Len() {
-		id, err := peer.Decode(set.At(i).PeerID)
-		if err != nil {
-			return fmt.Errorf("genesis: validators[%d].peerId: %w", i, err)
-		}
-		d.peers = append(d.peers, id)
-		d.member[id] = i
-	}
-	if key != nil {
-		if i, ok := set.Index(key.Address()); ok {
-			d.self, d.key = i, key
-		} else {
-			n.log.Warn("the validator key of this directory is not in the validator set: running as a full node", "address", key.Address())
-		}
-	}
 	n.driver = d
-	root, err := n.root(live)
+	set, epoch, err := live.Validators()
 	if err != nil {
 		return err
 	}
-	rules := n.spec.Rules
-	n.core = consensus.Config{
-		Network: d.net, Epoch: d.epoch, Members: d.addrs, Self: d.self,
-		Delta: int64(rules.Delta), DeltaMax: int64(rules.DeltaMax),
-		MinInterval: int64(rules.MinBlockInterval), Heartbeat: int64(rules.Heartbeat), Root: root,
+	now, err := newEra(d.net, epoch, set, key, own, nil)
+	if err != nil {
+		return err
 	}
-	if d.key != nil {
-		n.core.Sign = d.key.Sign
+	if key != nil && now.self < 0 {
+		n.log.Warn("the validator key of this directory is not in the validator set: running as a full node until it is", "address", key.Address())
 	}
+	d.era.Store(now)
 	return nil
 }
 
-// root is the last committed block, from which consensus goes on.
-func (n *Node) root(live *ledger.Ledger) (consensus.Root, error) {
-	head := live.HeadInfo()
-	header := live.Head()
+// coreConfig is what the core of an epoch is told.
+func (d *driver) coreConfig(now *era) (consensus.Config, error) {
+	root, err := d.root()
+	if err != nil {
+		return consensus.Config{}, err
+	}
+	cfg := consensus.Config{
+		Network: d.net, Epoch: now.epoch, Members: now.addrs, Self: now.self,
+		Delta: int64(d.rules.Delta), DeltaMax: int64(d.rules.DeltaMax),
+		MinInterval: int64(d.rules.MinBlockInterval), Heartbeat: int64(d.rules.Heartbeat), Root: root,
+	}
+	if now.self >= 0 {
+		cfg.Sign = d.key.Sign
+	}
+	return cfg, nil
+}
+
+// root is the last final block that consensus goes on from: the head or, if a
+// crash came between the batches of one long commit, the newest block below it
+// that has a finalization of its own.
+func (d *driver) root() (consensus.Root, error) {
+	head := d.ledger.HeadInfo()
+	header := d.ledger.Head()
+	root := consensus.Root{View: head.View}
+	for height := head.Height; head.View > 0; height-- { // at view 0 it is block 0 or a closing block, the root of its epoch
+		raw, err := d.ledger.Certificate(height)
+		if errors.Is(err, ledger.ErrNotFound) && height > 1 {
+			continue
+		}
+		if err != nil {
+			return root, fmt.Errorf("the finalization of height %d: %w", height, err)
+		}
+		if root.Finalization, err = consensus.DecodeCertificate(raw); err != nil {
+			return root, fmt.Errorf("the finalization of height %d: %w", height, err)
+		}
+		if header, err = d.ledger.HeaderByHeight(height); err != nil {
+			return root, err
+		}
+		root.View = root.Finalization.View
+		break
+	}
 	extra, err := chain.DecodeExtra(header)
 	if err != nil {
-		return consensus.Root{}, fmt.Errorf("the head's header: %w", err)
+		return root, fmt.Errorf("the header of height %s: %w", header.Number, err)
 	}
-	root := consensus.Root{View: head.View, Block: consensus.Block{
-		Hash: head.Hash, Parent: header.ParentHash, Height: head.Height,
+	root.Block = consensus.Block{
+		Hash: header.Hash(), Parent: header.ParentHash, Height: header.Number.Uint64(),
 		Epoch: extra.Epoch, View: extra.View, Proposer: header.Coinbase, Timestamp: int64(extra.TimestampMillis),
-	}}
-	root.Age = max(0, time.Now().UnixMilli()-root.Block.Timestamp)
-	if head.Height == 0 {
-		return root, nil
 	}
-	raw, err := live.Certificate(head.Height)
-	if err != nil {
-		return root, fmt.Errorf("the head's finalization: %w", err)
-	}
-	if root.Finalization, err = consensus.DecodeCertificate(raw); err != nil {
-		return root, fmt.Errorf("the head's finalization: %w", err)
-	}
+	root.Age = max(0, d.wall()-root.Block.Timestamp)
 	return root, nil
 }
 
@@ -226,8 +244,12 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, addr := range n.host.Addrs() {
 		n.log.Info("network", "address", addr)
 	}
-	n.log.Info("node", "version", Version, "chain", n.spec.ChainID, "genesis", d.net.Genesis, "height", d.ledger.HeadInfo().Height, "role", d.role(), "peer", n.host.ID())
-	if err := d.start(n.core, records); err != nil {
+	n.log.Info("node", "version", Version, "chain", n.spec.ChainID, "genesis", d.net.Genesis, "height", d.ledger.HeadInfo().Height, "role", d.era.Load().role(), "peer", n.host.ID())
+	cfg, err := d.coreConfig(d.era.Load())
+	if err != nil {
+		return err
+	}
+	if err := d.start(cfg, records); err != nil {
 		return err
 	}
 	close(d.started)
@@ -254,10 +276,6 @@ func (n *Node) startPool() error {
 }
 
 func (n *Node) startHost(ctx context.Context) error {
-	key, err := p2p.LoadOrCreateKey(filepath.Join(n.cfg.Home, PeerKeyFile))
-	if err != nil {
-		return err
-	}
 	var allow []peer.ID
 	for i, text := range n.cfg.P2P.Allow {
 		id, err := peer.Decode(text)
@@ -268,8 +286,9 @@ func (n *Node) startHost(ctx context.Context) error {
 	}
 	d := n.driver
 	limit := maxConsensusBytes(&n.spec.Rules)
+	var err error
 	n.host, err = p2p.New(ctx, p2p.Config{
-		Listen: n.cfg.P2P.Listen, Announce: n.cfg.P2P.Announce, Key: key, Genesis: d.net.Genesis,
+		Listen: n.cfg.P2P.Listen, Announce: n.cfg.P2P.Announce, Key: n.peerKey, Genesis: d.net.Genesis,
 		Bootnodes: n.cfg.P2P.Bootnodes, MDNS: n.cfg.P2P.MDNS, DHT: n.cfg.P2P.DHT, AllowList: allow,
 		PeerStore: filepath.Join(n.cfg.Home, "peers.json"), MaxPeers: n.cfg.P2P.MaxPeers,
 		MaxConsensusBytes: limit, MaxResponseBytes: maxAnswerBytes(limit),
@@ -279,11 +298,7 @@ func (n *Node) startHost(ctx context.Context) error {
 		return fmt.Errorf("start the network: %w", err)
 	}
 	d.host = n.host
-	n.host.SetValidators(d.peers)
-	if d.self >= 0 && d.peers[d.self] != n.host.ID() {
-		return fmt.Errorf("the genesis file names peer %s for validator %s, but %s holds the key of %s",
-			d.peers[d.self], d.set.At(d.self).Name, PeerKeyFile, n.host.ID())
-	}
+	n.host.SetValidators(d.era.Load().reachable())
 	return nil
 }
 

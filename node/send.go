@@ -17,24 +17,25 @@ const announceLimit = 512
 
 // send hands messages to the network. It runs after their records are durable.
 func (d *driver) send(e *consensus.Effects) {
+	now := d.era.Load()
 	for i := range e.Broadcast {
 		raw := d.envelope(&e.Broadcast[i])
 		if raw == nil {
 			continue
 		}
-		for j, p := range d.peers {
-			if j != d.self {
+		for j, p := range now.peers {
+			if j != now.self {
 				d.host.SendConsensus(p, raw)
 			}
 		}
 	}
 	for _, to := range e.SendTo {
-		if to.To < 0 || to.To >= len(d.peers) || to.To == d.self {
+		if to.To < 0 || to.To >= len(now.peers) || to.To == now.self {
 			continue
 		}
 		for i := range to.Messages {
 			if raw := d.envelope(&to.Messages[i]); raw != nil {
-				d.host.SendConsensus(d.peers[to.To], raw)
+				d.host.SendConsensus(now.peers[to.To], raw)
 			}
 		}
 	}
@@ -60,8 +61,9 @@ func (d *driver) envelope(m *consensus.Message) []byte {
 // that of the next one do it, so that one dead member costs nothing and the
 // others' copies, equal but for the signers, do not flood the topic.
 func (d *driver) publishFinalization(c *consensus.Certificate) {
-	n := len(d.addrs)
-	if d.self == consensus.Leader(c.Epoch, c.View, n) || d.self == consensus.Leader(c.Epoch, c.View+1, n) {
+	now := d.era.Load()
+	n := len(now.addrs)
+	if now.self == consensus.Leader(c.Epoch, c.View, n) || now.self == consensus.Leader(c.Epoch, c.View+1, n) {
 		d.host.PublishFinalization(consensus.EncodeCertificate(c))
 	}
 }
@@ -77,8 +79,9 @@ func (d *driver) announce(to consensus.Announce) {
 		return
 	}
 	leader := d.core.Status().Leader
-	for i, p := range d.peers {
-		if i != d.self && (to == consensus.AnnounceAll || i == leader) {
+	now := d.era.Load()
+	for i, p := range now.peers {
+		if i != now.self && (to == consensus.AnnounceAll || i == leader) {
 			_ = d.host.SendTransactions(p, raws) // repeated anyway
 		}
 	}
@@ -123,9 +126,10 @@ func (d *driver) deliverLater(v any) {
 
 // askable are the peers to ask, validators first, each part in random order.
 func (d *driver) askable() []peer.ID {
+	now := d.era.Load()
 	var members, others []peer.ID
 	for _, p := range d.host.Peers() {
-		if d.indexOf(p.ID) >= 0 {
+		if now.indexOf(p.ID) >= 0 {
 			members = append(members, p.ID)
 		} else {
 			others = append(others, p.ID)
@@ -171,11 +175,12 @@ func (d *driver) requestBlock(p peer.ID, hash crypto.Hash) (*types.Block, error)
 }
 
 func (d *driver) fetchCertificates(r consensus.ViewRange) {
+	now := d.era.Load()
 	to := min(r.To, r.From+maxCertificateViews-1)
 	peers := d.askable()
 	for _, p := range peers[:min(len(peers), fetchTries)] {
 		ctx, cancel := context.WithTimeout(d.ctx, fetchWait)
-		raw, err := d.host.Request(ctx, p, requestCertificates, encode(certificatesRequest{Epoch: d.epoch, From: r.From, To: to}))
+		raw, err := d.host.Request(ctx, p, requestCertificates, encode(certificatesRequest{Epoch: now.epoch, From: r.From, To: to}))
 		cancel()
 		if err != nil {
 			continue
@@ -186,11 +191,11 @@ func (d *driver) fetchCertificates(r consensus.ViewRange) {
 			continue
 		}
 		for i := range cs {
-			if err := d.verify.certificate(&cs[i]); err != nil {
+			if err := now.verify.certificate(&cs[i]); err != nil {
 				d.refuse(p, "certificates answer", err)
 				break
 			}
-			d.deliver(d.ctx, consensus.CertificateReceived{From: d.indexOf(p), Certificate: cs[i]})
+			d.deliver(d.ctx, consensus.CertificateReceived{From: now.indexOf(p), Certificate: cs[i]})
 		}
 		if len(cs) > 0 {
 			return

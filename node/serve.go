@@ -36,7 +36,7 @@ func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, 
 	}
 	return encode(statusAnswer{
 		Genesis: d.net.Genesis, Height: head.Height, Head: head.Hash,
-		Epoch: d.epoch, View: head.View, Finalization: cert,
+		Epoch: head.Epoch, View: head.View, Finalization: cert,
 	}), nil
 }
 
@@ -99,7 +99,7 @@ func (d *driver) serveCertificates(ctx context.Context, _ peer.ID, req []byte) (
 	if q.To < q.From || q.To-q.From >= maxCertificateViews {
 		return nil, fmt.Errorf("%w: views %d to %d", errMalformed, q.From, q.To)
 	}
-	if q.Epoch != d.epoch {
+	if q.Epoch != d.era.Load().epoch {
 		return encodeCertificates(nil), nil
 	}
 	answer := make(chan []consensus.Certificate, 1)

@@ -10,22 +10,15 @@ import (
 	"cairn/node/rpc"
 )
 
-func (d *driver) role() string {
-	if d.self >= 0 {
-		return "validator"
-	}
-	return "full"
-}
-
 // connectedMembers counts the members of the set that are reachable now, this
 // node included if it is one.
-func (d *driver) connectedMembers() (members, peers int) {
-	if d.self >= 0 {
+func (d *driver) connectedMembers(now *era) (members, peers int) {
+	if now.self >= 0 {
 		members++
 	}
 	for _, p := range d.host.Peers() {
 		peers++
-		if d.indexOf(p.ID) >= 0 {
+		if now.indexOf(p.ID) >= 0 {
 			members++
 		}
 	}
@@ -46,21 +39,22 @@ func (n *Node) Status() rpc.Status {
 	d := n.driver
 	head := d.ledger.Head()
 	state := d.state.Load()
+	now := state.era
 	s := rpc.Status{
 		Version: Version, ChainID: hexutil.Uint64(n.spec.ChainID), GenesisHash: d.net.Genesis,
 		Height: hexutil.Uint64(head.Number.Uint64()), Hash: head.Hash(), StateRoot: head.Root,
 		Epoch: hexutil.Uint64(state.Epoch), View: hexutil.Uint64(state.View),
 		FinalizedView: hexutil.Uint64(state.LastFinalizedView),
-		Leader:        d.set.At(state.Leader).Name, Role: d.role(), Voting: state.Voting, Armed: state.Armed,
-		Validators: d.set.Len(), Quorum: consensus.Quorum(d.set.Len()), Problems: []string{},
+		Leader:        now.set.At(state.Leader).Name, Role: now.role(), Voting: state.Voting, Armed: state.Armed,
+		Validators: now.set.Len(), Quorum: consensus.Quorum(now.set.Len()), Problems: []string{},
 	}
 	if extra, err := chain.DecodeExtra(head); err == nil {
 		s.Timestamp = hexutil.Uint64(extra.TimestampMillis)
 	}
-	if d.self >= 0 {
-		s.Name = d.set.At(d.self).Name
+	if now.self >= 0 {
+		s.Name = now.set.At(now.self).Name
 	}
-	s.Connected, s.Peers = d.connectedMembers()
+	s.Connected, s.Peers = d.connectedMembers(now)
 	s.Target = s.Height
 	if t := d.sync.target.Load(); t > uint64(s.Height) {
 		s.Syncing, s.Target = true, hexutil.Uint64(t)
@@ -69,6 +63,9 @@ func (n *Node) Status() rpc.Status {
 	s.Pending, s.Queued = stats.Executable, stats.Gapped
 	if state.Halted != "" {
 		s.Problems = append(s.Problems, "consensus halted, this node signs nothing more: "+state.Halted)
+	}
+	if d.lowSpace.Load() {
+		s.Problems = append(s.Problems, fmt.Sprintf("the disk has less than %d MiB free: this node does not vote; make room", d.reserve>>20))
 	}
 	s.Healthy = len(s.Problems) == 0
 	if !n.connected(&s) {

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"cairn/consensus"
+	"cairn/crypto"
 	"cairn/ledger"
 	"cairn/ledger/chain"
 )
@@ -94,18 +95,25 @@ func (s *syncer) ask(ctx context.Context, p peer.ID) bool {
 		s.d.refuse(p, "status", fmt.Errorf("%w: genesis %s, ours %s", errUnasked, status.Genesis, s.d.net.Genesis))
 		return false
 	}
-	if len(status.Finalization) > 0 {
-		c, err := s.d.verify.finalization(status.Finalization)
+	now := s.d.era.Load()
+	if len(status.Finalization) > 0 && status.Epoch == now.epoch && status.View > 0 {
+		c, err := now.verify.finalization(status.Finalization)
 		if err != nil {
 			s.d.refuse(p, "status", err)
 			return false
 		}
 		if c.View > s.d.state.Load().LastFinalizedView {
 			s.heard(p)
-			s.d.deliver(ctx, consensus.CertificateReceived{From: s.d.indexOf(p), Certificate: *c})
+			s.d.deliver(ctx, consensus.CertificateReceived{From: now.indexOf(p), Certificate: *c})
 		}
 	}
-	if status.Height <= s.d.ledger.HeadInfo().Height+2 {
+	// Near the head the core fetches by itself what a finalization names; it
+	// cannot when the finalization is of a later epoch.
+	near := s.d.ledger.HeadInfo().Height
+	if status.Epoch == now.epoch && status.View > 0 {
+		near += 2
+	}
+	if status.Height <= near {
 		return true
 	}
 	defer s.target.Store(0)
@@ -182,7 +190,8 @@ func (s *syncer) fetchRange(ctx context.Context, p peer.ID) error {
 // every finalization in the answer is one of its block, and that the last block
 // has one.
 func (s *syncer) verifyRange(from uint64, a *blocksAnswer) ([]certifiedBlock, error) {
-	out := make([]certifiedBlock, len(a.Blocks))
+	now := s.d.era.Load()
+	out := make([]certifiedBlock, 0, len(a.Blocks))
 	for i, r := range a.Blocks {
 		block, err := chain.DecodeBlock(r.Body, &s.d.ledger.Config().Rules)
 		if err != nil {
@@ -191,11 +200,11 @@ func (s *syncer) verifyRange(from uint64, a *blocksAnswer) ([]certifiedBlock, er
 		if block.NumberU64() != from+uint64(i) || i > 0 && block.ParentHash() != out[i-1].block.Hash() {
 			return nil, fmt.Errorf("%w: block %d does not follow", errUnasked, block.NumberU64())
 		}
-		out[i].block = block
+		out = append(out, certifiedBlock{block: block})
 		if len(r.Finalization) == 0 {
 			continue
 		}
-		c, err := s.d.verify.finalization(r.Finalization)
+		c, err := now.verify.finalization(r.Finalization)
 		if err != nil {
 			return nil, err
 		}
@@ -203,6 +212,9 @@ func (s *syncer) verifyRange(from uint64, a *blocksAnswer) ([]certifiedBlock, er
 			return nil, fmt.Errorf("%w: the finalization of height %d names another block", errUnasked, block.NumberU64())
 		}
 		out[i].finalization = c
+		if block.MixDigest() != (crypto.Hash{}) {
+			break // the set that signed what follows is known when this block is executed
+		}
 	}
 	if out[len(out)-1].finalization == nil {
 		return nil, errUnproven
@@ -227,6 +239,9 @@ func (d *driver) applyRange(blocks []certifiedBlock) error {
 		}
 		if err := d.finalize(b.block.Hash(), b.finalization); err != nil {
 			return err
+		}
+		if d.ledger.HeadInfo().Epoch != b.finalization.Epoch {
+			return d.enterEpoch()
 		}
 		if err := d.step(consensus.Synced{Block: blockFacts(b.block), Finalization: *b.finalization}); err != nil {
 			return err

@@ -1,0 +1,37 @@
+package node
+
+import (
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// maxPaced bounds the peers that a pace remembers.
+const maxPaced = 1024
+
+// pace lets each peer cause an answer at most once in an interval.
+type pace struct {
+	every time.Duration
+
+	mu   sync.Mutex
+	last map[peer.ID]time.Time
+}
+
+func newPace(every time.Duration) *pace {
+	return &pace{every: every, last: make(map[peer.ID]time.Time)}
+}
+
+func (p *pace) allow(id peer.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.last[id]) < p.every {
+		return false
+	}
+	if len(p.last) >= maxPaced {
+		clear(p.last)
+	}
+	p.last[id] = now
+	return true
+}
