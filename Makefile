@@ -13,7 +13,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/cairnd and bin/cairn
-	$(GO) build -trimpath -ldflags "-X cairn/node.Version=$(VERSION)" -o bin/ ./cmd/cairnd ./cmd/cairn
+	$(GO) build -trimpath -ldflags "-X cairn/node.Version=$(VERSION) -X main.version=$(VERSION)" -o bin/ ./cmd/cairnd ./cmd/cairn
 
 test: ## all unit and integration tests
 	$(GO) test ./...
@@ -26,7 +26,7 @@ lint: ## golangci-lint, with the import table
 	bash -n scripts/*.sh
 
 sim: ## simulate consensus: SEEDS=1000 START=1, or SEED=n TRACE=1 to replay one
-	@$(GO) run ./consensus/sim/cmd/sim -seeds $(SEEDS) -start $(START) $(if $(SEED),-seed $(SEED)) $(if $(TRACE),-trace) $(SIMFLAGS)
+	@$(GO) run ./consensus/sim/cmd/sim -seeds $(SEEDS) -start $(START) $(if $(SEED),-seed $(SEED)) $(if $(TRACE),-trace) $(if $(PLANT),-plant $(PLANT)) $(SIMFLAGS)
 
 fuzz: ## every fuzz target for FUZZTIME=10s
 	@set -e; for pkg in $$($(GO) list ./...); do \

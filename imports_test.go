@@ -28,10 +28,12 @@ var arrows = map[string]struct {
 	"cairn/node/rpc":                 {[]string{"cairn/crypto", "cairn/genesis", "cairn/consensus", "cairn/ledger", "cairn/ledger/chain", "cairn/ledger/pool", "cairn/ledger/store"}, "JSON-RPC answers from the ledger and the pool; node hands it the rest"},
 	"cairn/node":                     {[]string{"*"}, ""},
 	"cairn/wallet":                   {[]string{"cairn/crypto", "cairn/genesis"}, "the wallet speaks JSON-RPC and checks proofs itself"},
+	"cairn/wallet/wallettest":        {[]string{"cairn/crypto", "cairn/wallet"}, "a node for the wallet's tests needs no node"},
 	"cairn/cmd/internal/args":        {nil, "flags know nothing of the ledger"},
 	"cairn/cmd/cairn":                {[]string{"cairn/crypto", "cairn/genesis", "cairn/wallet", "cairn/cmd/internal/args", "cairn/cmd/internal/output"}, "a wallet has no database and no peers"},
 	"cairn/cmd/cairnd":               {[]string{"*"}, ""},
-	"cairn/scripts/bench":            {[]string{"cairn/crypto", "cairn/genesis", "cairn/wallet"}, "a benchmark drives real processes through JSON-RPC"},
+	"cairn/scripts/internal/testnet": {[]string{"cairn/crypto"}, "it drives real processes through the script and JSON-RPC"},
+	"cairn/scripts/bench":            {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
 }
 
 // TestImports holds the import table of ARCHITECTURE.md.

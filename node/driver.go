@@ -59,6 +59,7 @@ type driver struct {
 	wakeAt   int64     // mono milliseconds, 0 = none
 	hadWork  bool
 	latest   executedBlock
+	noQuorum bool // as last told to the log
 	bodies   map[crypto.Hash]*types.Block
 	fetching map[crypto.Hash]bool
 	logged   time.Time // of the last Info about a final block
@@ -163,6 +164,7 @@ func (d *driver) run(ctx context.Context) error {
 		case <-recheck.C: // work comes back with time: see hasWork
 			err = d.lookAtPool()
 		case <-space.C:
+			d.watchQuorum()
 			err = d.watchSpace()
 		case <-timer.C:
 			err = d.step(consensus.Tick{})

@@ -258,8 +258,15 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.run(ctx) })
 	g.Go(func() error { d.sync.run(ctx); return nil })
-	g.Go(func() error { <-ctx.Done(); n.stopServers(); return nil })
-	return g.Wait()
+	g.Go(func() error {
+		<-ctx.Done()
+		n.log.Info("stopping")
+		n.stopServers()
+		return nil
+	})
+	err = g.Wait()
+	n.log.Info("stopped", "height", d.ledger.HeadInfo().Height)
+	return err
 }
 
 // startPool fills the pool with what was known at the last stop.

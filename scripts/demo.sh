@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Brings a network of four up on this machine, makes one transfer with the
-# wallet and shows it final on every node. Run by 'make testnet'.
+# wallet and shows it final on every node. Run by 'make testnet'. Arguments go to
+# 'scripts/testnet.sh up'; DIR names another directory than .testnet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 dir=${DIR:-.testnet}
-scripts/testnet.sh up --dir "$dir"
+scripts/testnet.sh up --dir "$dir" "$@"
 
 # Two of the funded development accounts.
 network=$(scripts/testnet.sh status --json --dir "$dir")
@@ -25,6 +26,7 @@ keystore=$dir/keystore
 password=$dir/keystore-password
 if [[ ! -e $keystore/alice.json ]]; then
   (umask 077; echo 'development only' >"$password")
+  printf '\n$ cairn account import alice --private-key-file FILE\n'
   # A pipe, not an argument: arguments are visible to every process.
   bin/cairn account import alice --private-key-file <(printf '%s\n' "${keys[0]}") --keystore "$keystore" --password-file "$password"
 fi
