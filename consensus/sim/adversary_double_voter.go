@@ -34,7 +34,7 @@ func (a *doubleVoter) send(nd *node, to int, m *consensus.Message) {
 	v := m.Vote.Subject
 	nd.whisper(nd.w.rng.subset(all), &consensus.Message{Vote: nd.cast(consensus.Subject{Kind: consensus.Nullify, Epoch: v.Epoch, View: v.View})})
 	for _, s := range a.seen {
-		if s.View+1 < v.View {
+		if s.Epoch != v.Epoch || s.View+1 < v.View {
 			continue
 		}
 		nd.whisper(nd.w.rng.subset(all), &consensus.Message{Vote: nd.cast(s)})

@@ -23,6 +23,9 @@ func (a *liar) receive(nd *node, p *packet) bool {
 
 func (a *liar) remember(c *consensus.Certificate) {
 	if c.Kind == consensus.Nullify {
+		if len(a.nulls) > 0 && a.nulls[0].Epoch != c.Epoch {
+			a.nulls = nil
+		}
 		a.nulls = append([]consensus.Certificate{*c}, a.nulls...)
 		a.nulls = a.nulls[:min(len(a.nulls), consensus.MaxAttachedNullifications)]
 		return
@@ -48,7 +51,7 @@ func (a *liar) send(nd *node, to int, m *consensus.Message) {
 func (a *liar) lie(nd *node, p *consensus.Proposal) *consensus.Proposal {
 	older := a.proven[nd.w.rng.intn(len(a.proven))]
 	parent := nd.w.blocks[older.Block]
-	if parent == nil || older.View >= p.Vote.View {
+	if parent == nil || older.View >= p.Vote.View || older.Epoch != p.Vote.Epoch {
 		return p
 	}
 	b := *nd.w.blocks[p.Block.Hash]

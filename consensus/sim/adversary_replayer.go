@@ -41,6 +41,6 @@ func (a *replayer) disrupt(nd *node) {
 		}
 	}
 	kind := consensus.Nullify
-	ahead := consensus.Subject{Kind: kind, Epoch: nd.w.plan.epoch, View: nd.status.View + nd.w.rng.next()%1000 + 1}
+	ahead := consensus.Subject{Kind: kind, Epoch: nd.coreEpoch, View: nd.status.View + nd.w.rng.next()%1000 + 1}
 	nd.whisper(nd.w.rng.subset(all), &consensus.Message{Vote: nd.cast(ahead)})
 }

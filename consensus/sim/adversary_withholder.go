@@ -19,7 +19,7 @@ func (a *withholder) send(nd *node, to int, m *consensus.Message) {
 func (a *withholder) serves(nd *node) bool { return nd.w.rng.chance(200) }
 
 func (a *withholder) disrupt(nd *node) {
-	s := consensus.Subject{Kind: consensus.Nullify, Epoch: nd.w.plan.epoch, View: nd.status.View + uint64(nd.w.rng.intn(3))}
+	s := consensus.Subject{Kind: consensus.Nullify, Epoch: nd.coreEpoch, View: nd.status.View + uint64(nd.w.rng.intn(3))}
 	if s.View > 0 && nd.w.rng.chance(500) {
 		nd.whisper(nd.w.rng.subset(len(nd.w.nodes)), &consensus.Message{Vote: nd.cast(s)})
 	}

@@ -16,6 +16,12 @@ type block struct {
 	parent       *block
 }
 
+// closes says whether executing b changes the validator set, which ends b's epoch.
+func (w *world) closes(b *block) bool {
+	every := w.plan.closeEvery
+	return every > 0 && b.Height > 0 && b.Height%every == 0
+}
+
 // seal gives b its hash: of all its content, cheap rather than cryptographic.
 func (b *block) seal(salt uint64) *block {
 	h := mix(salt ^ binary.BigEndian.Uint64(b.Parent[:8]))

@@ -17,10 +17,19 @@ var quorums = [...]int{0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9}
 // chain of final views skips no final view.
 type certificateCheck struct {
 	w       *world
+	root    *block // of the epoch
+	ending  *block // the closing block, once it is final
 	tallies map[consensus.Subject]nodeSet
 	views   map[uint64]*viewFacts
 	path    map[uint64]bool // views on the way from the highest final view to the root
 	top     uint64          // the highest final view
+}
+
+func newCertificateCheck(w *world, root *block) *certificateCheck {
+	return &certificateCheck{
+		w: w, root: root,
+		tallies: map[consensus.Subject]nodeSet{}, views: map[uint64]*viewFacts{}, path: map[uint64]bool{},
+	}
 }
 
 // viewFacts are the certificates of one view that exist somewhere.
@@ -99,6 +108,9 @@ func (c *certificateCheck) certified(s consensus.Subject) {
 			w.violate("final without notarization", "%s", describeSubject(s))
 		}
 		f.finalized = s
+		if b := w.blocks[s.Block]; b != nil && w.closes(b) {
+			c.ending = b
+		}
 		if !w.failed() {
 			c.checkFinal(s)
 		}
@@ -122,7 +134,7 @@ func (c *certificateCheck) checkParent(s consensus.Subject) {
 	if b.invalid {
 		c.w.violate("invalid block", "%s is of a block that breaks the rules of execution", describeSubject(s))
 	}
-	parent := c.w.genesis
+	parent := c.root
 	if s.ParentView > 0 {
 		f := c.facts(s.ParentView)
 		if f.notarized.Kind == 0 {
@@ -131,7 +143,11 @@ func (c *certificateCheck) checkParent(s consensus.Subject) {
 		}
 		parent = c.w.blocks[f.notarized.Block]
 	}
-	if b.parent != parent || b.Parent != parent.Hash || b.Height != parent.Height+1 || b.View != s.View {
+	if parent != c.root && c.w.closes(parent) {
+		if b != parent {
+			c.w.violate("closing", "%s is a child of closing block %s in its own epoch", describeSubject(s), parent)
+		}
+	} else if b.Epoch != s.Epoch || b.parent != parent || b.Parent != parent.Hash || b.Height != parent.Height+1 || b.View != s.View {
 		c.w.violate("ancestry", "%s is of block %s, not a child of %s", describeSubject(s), b, parent)
 	}
 	for v := s.ParentView + 1; v < s.View; v++ {

@@ -8,6 +8,7 @@ type memoryCheck struct {
 
 type memoryOf struct {
 	generation    uint32
+	epoch         uint32
 	view, final   uint64
 	highest       uint64
 	views, blocks int
@@ -31,8 +32,8 @@ func (c *memoryCheck) highest(nd *node) uint64 { return c.of(nd).highest }
 
 func (c *memoryCheck) stepped(nd *node) {
 	m, s := c.of(nd), &nd.status
-	if m.generation != nd.generation {
-		*m = memoryOf{generation: nd.generation, highest: m.highest}
+	if m.generation != nd.generation || m.epoch != nd.coreEpoch {
+		*m = memoryOf{generation: nd.generation, epoch: nd.coreEpoch, highest: m.highest}
 	}
 	if s.View < m.view || s.LastFinalizedView < m.final {
 		c.w.violate("view", "n%d went from view %d (final %d) back to %d (final %d)", nd.id, m.view, m.final, s.View, s.LastFinalizedView)

@@ -13,8 +13,14 @@ type voteCheck struct {
 
 // voteHistory is what one node ever made durable; crashes and pruning leave it.
 type voteHistory struct {
-	votes map[uint64]*viewVotes
+	votes map[place]*viewVotes
 	certs map[consensus.Subject]bool
+}
+
+// place is a view of an epoch.
+type place struct {
+	epoch uint32
+	view  uint64
 }
 
 type viewVotes struct {
@@ -24,7 +30,7 @@ type viewVotes struct {
 
 func (c *voteCheck) of(nd *node) *voteHistory {
 	for len(c.nodes) <= nd.id {
-		c.nodes = append(c.nodes, voteHistory{votes: map[uint64]*viewVotes{}, certs: map[consensus.Subject]bool{}})
+		c.nodes = append(c.nodes, voteHistory{votes: map[place]*viewVotes{}, certs: map[consensus.Subject]bool{}})
 	}
 	return &c.nodes[nd.id]
 }
@@ -46,15 +52,16 @@ func (c *voteCheck) durable(nd *node, v *consensus.Vote) {
 	if !nd.honest() {
 		return
 	}
-	if int(v.Signer) != nd.self || v.Epoch != c.w.plan.epoch {
+	if int(v.Signer) != nd.self || v.Epoch != nd.disk.durable.floor.epoch {
 		c.w.violate("foreign vote", "n%d records %s as its own", nd.id, describeVote(v))
 		return
 	}
 	h := c.of(nd)
-	x := h.votes[v.View]
+	at := place{v.Epoch, v.View}
+	x := h.votes[at]
 	if x == nil {
 		x = &viewVotes{}
-		h.votes[v.View] = x
+		h.votes[at] = x
 	}
 	if x.has(v.Subject) {
 		return
@@ -98,7 +105,7 @@ func (c *voteCheck) conflict(nd *node, old, now consensus.Subject) {
 
 // sent is told of an honest node's own vote on its way out.
 func (c *voteCheck) sent(nd *node, v *consensus.Vote) {
-	if x := c.of(nd).votes[v.View]; x == nil || !x.has(v.Subject) {
+	if x := c.of(nd).votes[place{v.Epoch, v.View}]; x == nil || !x.has(v.Subject) {
 		c.w.violate("visible before durable", "n%d sends %s which is not on its disk", nd.id, describeVote(v))
 	}
 }

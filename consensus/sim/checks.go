@@ -7,7 +7,7 @@ import "cairn/consensus"
 type checks struct {
 	w            *world
 	votes        voteCheck
-	certificates certificateCheck
+	certificates map[uint32]*certificateCheck // by epoch
 	agreement    agreementCheck
 	memory       memoryCheck
 }
@@ -15,8 +15,7 @@ type checks struct {
 func (c *checks) init(w *world) {
 	c.w = w
 	c.votes = voteCheck{w: w}
-	c.certificates = certificateCheck{w: w, tallies: map[consensus.Subject]nodeSet{}, views: map[uint64]*viewFacts{}}
-	c.certificates.path = map[uint64]bool{}
+	c.certificates = map[uint32]*certificateCheck{w.plan.epoch: newCertificateCheck(w, w.genesis)}
 	c.agreement = agreementCheck{w: w, chain: []*block{w.genesis}, where: map[uint32]uint64{}}
 	c.memory = memoryCheck{w: w}
 }
@@ -33,10 +32,37 @@ func (c *checks) durable(nd *node, writes []write) {
 		for j := range records {
 			if v := records[j].Vote; v != nil {
 				c.votes.durable(nd, v)
-				c.certificates.vote(v)
+				c.vote(v)
 			}
 		}
 	}
+}
+
+// vote counts a vote that exists in its epoch, which exists once the closing block
+// of the one before is final.
+func (c *checks) vote(v *consensus.Vote) {
+	e := c.certificates[v.Epoch]
+	if e == nil {
+		before := c.certificates[v.Epoch-1]
+		if before == nil || before.ending == nil {
+			c.w.violate("epoch", "%s in epoch %d, which has not begun", describeVote(v), v.Epoch)
+			return
+		}
+		e = newCertificateCheck(c.w, before.ending)
+		c.certificates[v.Epoch] = e
+		c.w.saw(sawEpoch)
+	}
+	e.vote(v)
+}
+
+// relied is told of a certificate that an honest node sends or commits by.
+func (c *checks) relied(nd *node, cert *consensus.Certificate) {
+	e := c.certificates[cert.Epoch]
+	if e == nil {
+		c.w.violate("epoch", "n%d holds %s of epoch %d, in which nobody voted", nd.id, describeCertificate(cert), cert.Epoch)
+		return
+	}
+	e.sent(nd, cert)
 }
 
 // sent is told of every message before it goes to the network.
@@ -45,7 +71,7 @@ func (c *checks) sent(nd *node, m *consensus.Message) {
 	if !nd.honest() {
 		for _, v := range votesIn(m) {
 			if int(v.Signer) == nd.self {
-				c.certificates.vote(v)
+				c.vote(v)
 			}
 		}
 		return
@@ -56,7 +82,7 @@ func (c *checks) sent(nd *node, m *consensus.Message) {
 		}
 	}
 	for _, cert := range certificatesIn(m) {
-		c.certificates.sent(nd, cert)
+		c.relied(nd, cert)
 	}
 }
 
@@ -73,7 +99,7 @@ func (c *checks) told(nd *node, eff *consensus.Effects) {
 		c.votes.accused(nd, &eff.Evidence[i])
 	}
 	for i := range eff.Commit {
-		c.certificates.sent(nd, &eff.Commit[i])
+		c.relied(nd, &eff.Commit[i])
 	}
 }
 

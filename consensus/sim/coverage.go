@@ -27,6 +27,7 @@ const (
 	sawEvidence          // a Byzantine member caught
 	sawWithheld          // a packet stopped by a scripted attack
 	sawOverflow          // a full inbox
+	sawEpoch             // an epoch after the first
 	sawAhead             // a final view that only one node knew when it crashed or was cut off
 
 	occurrences
@@ -36,7 +37,7 @@ var occurrenceNames = [occurrences]string{
 	"crash now", "crash before persist", "torn persist", "crash after persist", "crash mid-send", "crash mid-work",
 	"writes lost", "restart with votes", "nullifications", "notarized and nullified", "final through a descendant",
 	"range syncs", "bodies fetched", "certificates fetched", "invalid blocks", "evidence", "withheld packets",
-	"inbox overflows", "finalizations only one node committed at healing",
+	"inbox overflows", "epochs begun", "finalizations only one node committed at healing",
 }
 
 // Coverage counts what happened in one run or, added up, in many.

@@ -30,10 +30,12 @@ type write struct {
 }
 
 // commit is the atomic batch of one final block. floor is nil for an ancestor that
-// is final only through a descendant.
+// is final only through a descendant. A closing block moves the floor to the
+// start of the next epoch.
 type commit struct {
-	block *block
-	floor *consensus.Certificate
+	block   *block
+	floor   *consensus.Certificate
+	closing bool
 }
 
 // tables is what a database holds.
@@ -41,15 +43,20 @@ type tables struct {
 	bodies  map[crypto.Hash]*block // not final
 	finals  map[crypto.Hash]*block
 	records []consensus.Record
-	chain   []*block // by height, from block 0
+	chain   []*block                          // by height, from block 0
+	proofs  map[uint64]*consensus.Certificate // finalizations of final blocks, by height
+	last    uint64                            // the highest of proofs
+	endings map[uint32]*consensus.Certificate // finalizations of closing blocks, by epoch
 	floor   floor
 }
 
-// floor is the newest finalization whose own block is committed.
+// floor is the newest block that is committed with a finalization of its own, or
+// the root of an epoch in which there is none yet.
 type floor struct {
 	epoch        uint32
 	view         uint64
-	finalization *consensus.Certificate
+	block        *block
+	finalization *consensus.Certificate // nil at the start of an epoch
 }
 
 func newDisk(genesis *block, epoch uint32) *disk {
@@ -58,7 +65,8 @@ func newDisk(genesis *block, epoch uint32) *disk {
 		t.bodies = map[crypto.Hash]*block{}
 		t.finals = map[crypto.Hash]*block{genesis.Hash: genesis}
 		t.chain = []*block{genesis}
-		t.floor.epoch = epoch
+		t.proofs, t.endings = map[uint64]*consensus.Certificate{}, map[uint32]*consensus.Certificate{}
+		t.floor = floor{epoch: epoch, block: genesis}
 	}
 	return d
 }
@@ -101,6 +109,7 @@ func (t *tables) body(h crypto.Hash) *block {
 func (t *tables) clone() tables {
 	c := *t
 	c.bodies, c.finals = maps.Clone(t.bodies), maps.Clone(t.finals)
+	c.proofs, c.endings = maps.Clone(t.proofs), maps.Clone(t.endings)
 	c.records = append([]consensus.Record(nil), t.records...)
 	c.chain = append([]*block(nil), t.chain...)
 	return c
@@ -117,7 +126,13 @@ func (t *tables) apply(w write) {
 		t.finals[w.commit.block.Hash] = w.commit.block
 		delete(t.bodies, w.commit.block.Hash)
 		if c := w.commit.floor; c != nil {
-			t.floor = floor{epoch: c.Epoch, view: c.View, finalization: c}
+			b := w.commit.block
+			t.proofs[b.Height], t.last = c, b.Height
+			t.floor = floor{epoch: c.Epoch, view: c.View, block: b, finalization: c}
+			if w.commit.closing {
+				t.endings[c.Epoch] = c
+				t.floor = floor{epoch: c.Epoch + 1, block: b}
+			}
 			t.prune()
 		}
 	}
@@ -128,7 +143,7 @@ func (t *tables) apply(w write) {
 func (t *tables) prune() {
 	kept := t.records[:0:0]
 	for _, r := range t.records {
-		if recordView(r) > t.floor.view {
+		if epoch, view := recordPlace(r); epoch > t.floor.epoch || epoch == t.floor.epoch && view > t.floor.view {
 			kept = append(kept, r)
 		}
 	}
@@ -141,17 +156,18 @@ func (t *tables) prune() {
 	}
 }
 
-// recordView is the view a record belongs to; a halt belongs to none and stays.
-func recordView(r consensus.Record) uint64 {
+// recordPlace is the epoch and view a record belongs to; a halt belongs to none
+// and stays.
+func recordPlace(r consensus.Record) (uint32, uint64) {
 	switch {
 	case r.Vote != nil:
-		return r.Vote.View
+		return r.Vote.Epoch, r.Vote.View
 	case r.Certificate != nil:
-		return r.Certificate.View
+		return r.Certificate.Epoch, r.Certificate.View
 	case r.Block != nil:
-		return r.Block.View
+		return r.Block.Epoch, r.Block.View
 	}
-	return 1<<64 - 1
+	return 1<<32 - 1, 0
 }
 
 func (t *tables) head() *block { return t.chain[len(t.chain)-1] }
@@ -166,15 +182,17 @@ func (t *tables) final(b *block) bool {
 // order in which they were written.
 func voteLog(records []consensus.Record) []consensus.Record {
 	type key struct {
-		view uint64
-		rank int
-		hash crypto.Hash
+		epoch uint32
+		view  uint64
+		rank  int
+		hash  crypto.Hash
 	}
 	at := map[key]int{}
 	var out []consensus.Record
 	var keys []key
 	for _, r := range records {
-		k := key{view: recordView(r), rank: 100}
+		k := key{rank: 100}
+		k.epoch, k.view = recordPlace(r)
 		switch {
 		case r.Block != nil:
 			k.rank, k.hash = 0, r.Block.Hash
@@ -196,7 +214,7 @@ func voteLog(records []consensus.Record) []consensus.Record {
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		x, y := keys[a], keys[b]
-		return cmp.Or(cmp.Compare(x.view, y.view), cmp.Compare(x.rank, y.rank), bytes.Compare(x.hash[:], y.hash[:]))
+		return cmp.Or(cmp.Compare(x.epoch, y.epoch), cmp.Compare(x.view, y.view), cmp.Compare(x.rank, y.rank), bytes.Compare(x.hash[:], y.hash[:]))
 	})
 	sorted := make([]consensus.Record, len(out))
 	for i, j := range order {

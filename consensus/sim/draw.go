@@ -62,6 +62,9 @@ func (p *plan) drawTiming(r *rng) {
 	p.eager = r.chance(500)
 	p.inbox = []int{8, 32, 1024, 4096}[r.intn(4)]
 	p.pollEvery = []int64{8 * d, 20 * d, max(20*d, second)}[r.intn(3)]
+	if r.chance(300) {
+		p.closeEvery = uint64(r.between(3, 30))
+	}
 	p.syncGap = []uint64{1, 4, 32, 1 << 40}[r.intn(4)]
 
 	// After healing Δ covers delay, execution and fsync.

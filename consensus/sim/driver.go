@@ -93,7 +93,7 @@ func (nd *node) sendAll() bool {
 		nd.want(h)
 	}
 	for _, r := range eff.FetchCertificates {
-		nd.ask(nd.randomPeer(), &request{views: &r})
+		nd.ask(nd.randomPeer(), &request{views: &r, epoch: nd.coreEpoch})
 	}
 	nd.announce(eff.Announce)
 	nd.w.checks.told(nd, eff)
@@ -167,6 +167,12 @@ func (nd *node) worked() {
 	if nd.w.failed() || nd.dies(crashMidWork, -1) {
 		return
 	}
+	if nd.coreEpoch != nd.disk.view.floor.epoch {
+		nd.later = nil
+		nd.carryOut(nd.newCore())
+		nd.run()
+		return
+	}
 	nd.finish(results)
 	nd.run()
 }
@@ -216,7 +222,7 @@ func (nd *node) execute(h crypto.Hash) consensus.Executed {
 		return consensus.Executed{Block: h, Status: consensus.ExecutionInvalid, Reason: "made invalid by its leader"}
 	}
 	nd.hold(b)
-	return consensus.Executed{Block: h, Status: consensus.ExecutionOK}
+	return consensus.Executed{Block: h, Status: consensus.ExecutionOK, Closing: nd.w.closes(b)}
 }
 
 // hasState says whether b is the final head or an unfinalized layer.
@@ -243,7 +249,7 @@ func (nd *node) build(r *consensus.BuildRequest) input {
 	b := nd.w.newBlock(nd.self, r, parent, nd.candidates(parent), 0)
 	nd.hold(b)
 	nd.store(b)
-	return input{event: consensus.Built{View: r.View, Block: b.Block}}
+	return input{event: consensus.Built{View: r.View, Block: b.Block, Closing: nd.w.closes(b)}}
 }
 
 // commitSome commits the first n finalizations that the core handed out, each
@@ -282,7 +288,7 @@ func (nd *node) finalize(b *block, c *consensus.Certificate) {
 	for i := len(path) - 1; i >= 0; i-- {
 		batch := &commit{block: path[i]}
 		if i == 0 {
-			batch.floor = c
+			batch.floor, batch.closing = c, nd.w.closes(b)
 		} else {
 			nd.w.saw(sawIndirect)
 		}

@@ -20,6 +20,7 @@ type packet struct {
 // final blocks above a height.
 type request struct {
 	views *consensus.ViewRange
+	epoch uint32 // of views
 	block crypto.Hash
 	head  bool
 	above uint64
@@ -29,7 +30,8 @@ type request struct {
 type response struct {
 	certificates []consensus.Certificate
 	blocks       []*block
-	finalization *consensus.Certificate // of the last of blocks, for head and chain
+	finalization *consensus.Certificate   // of the head
+	proofs       []*consensus.Certificate // of a chain's blocks, nil where they have none of their own
 	chain        bool
 	head         bool
 	missing      crypto.Hash // a block that the peer has not got
@@ -101,7 +103,7 @@ func (p *packet) carries(kinds kindSet) bool {
 		}
 	}
 	if r := p.response; r != nil {
-		if r.finalization != nil && kinds.has(consensus.Finalize) {
+		if (r.finalization != nil || r.chain) && kinds.has(consensus.Finalize) {
 			return true
 		}
 		for i := range r.certificates {

@@ -20,6 +20,7 @@ type node struct {
 	wallSkew  int64    // ms
 	drift     int64    // ppm
 	core      *consensus.Core
+	coreEpoch uint32
 
 	up         bool
 	generation uint32
@@ -42,7 +43,8 @@ type node struct {
 	known      map[uint32]bool // in the pool or final
 	working    bool            // last WorkPending
 	wanted     []want
-	armed      crashPoint // of an armed crash
+	toldAt     map[int]int64 // by peer: when it was last answered across epochs
+	armed      crashPoint    // of an armed crash
 	crashArmed bool
 	downFor    int64
 	status     consensus.Status
@@ -53,6 +55,7 @@ type input struct {
 	event consensus.Event
 	body  *block
 	chain *response
+	from  int // node that sent event, for messages
 }
 
 // work is the part of Effects that follows sending.
@@ -84,7 +87,7 @@ func (nd *node) start() {
 	nd.monoBase = w.rng.between(1, 1000)
 	nd.busy, nd.paused, nd.atWork, nd.ticking, nd.working, nd.crashArmed = false, false, false, false, false, false
 	nd.inbox, nd.wanted, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, 0, nil, nil
-	nd.executed = map[crypto.Hash]bool{}
+	nd.executed, nd.toldAt = map[crypto.Hash]bool{}, map[int]int64{}
 	nd.known, nd.pool = map[uint32]bool{}, nil
 	db := &nd.disk.view
 	for _, b := range db.chain {
@@ -93,25 +96,16 @@ func (nd *node) start() {
 		}
 	}
 	w.note(nd, "start at height %d, floor %d, %d records", db.head().Height, db.floor.view, len(db.records))
-	cfg := w.config(nd)
-	// The root is the newest block with a finalization of its own. After a crash
-	// between two batches of one commit the ledger is ahead of it.
-	cfg.Root = consensus.Root{Block: w.genesis.Block}
-	if c := db.floor.finalization; c != nil {
-		cfg.Root = consensus.Root{Block: w.blocks[c.Block].Block, View: c.View, Finalization: c}
-	}
 	for i := range db.records {
 		if db.records[i].Vote != nil {
 			w.saw(sawRestartWithVotes)
 			break
 		}
 	}
-	core, effects, err := consensus.New(cfg, voteLog(db.records), nd.mono(), nd.wall())
-	if err != nil {
-		w.violate("restart", "n%d cannot start from its own records: %v", nd.id, err)
+	effects := nd.newCore()
+	if w.failed() {
 		return
 	}
-	nd.core = core
 	for _, t := range nd.own {
 		nd.learn(t)
 	}
@@ -120,6 +114,23 @@ func (nd *node) start() {
 	if nd.adversary != nil {
 		w.queue.push(event{at: w.now + w.delta(), kind: evDisrupt, node: int32(nd.id), generation: nd.generation})
 	}
+}
+
+// newCore makes the core of the disk's epoch. Its root is the newest block with a
+// finalization of its own: after a crash between two batches of one commit the
+// ledger is ahead of it.
+func (nd *node) newCore() consensus.Effects {
+	db := &nd.disk.view
+	cfg := nd.w.config(nd)
+	cfg.Root = consensus.Root{Block: db.floor.block.Block, View: db.floor.view, Finalization: db.floor.finalization}
+	core, effects, err := consensus.New(cfg, voteLog(db.records), nd.mono(), nd.wall())
+	if err != nil {
+		nd.w.violate("restart", "n%d cannot start from its own records: %v", nd.id, err)
+		return effects
+	}
+	nd.core, nd.coreEpoch, nd.working, nd.wakeAt = core, db.floor.epoch, false, 0
+	nd.status = core.Status()
+	return effects
 }
 
 // crash ends the process. Of what was not synced a random prefix survives, unless
@@ -163,10 +174,9 @@ func (nd *node) deliver(p *packet) {
 	if !nd.up {
 		return
 	}
-	from := nd.w.nodes[p.from].self
 	switch {
 	case p.message != nil:
-		nd.receive(from, p)
+		nd.receive(p)
 	case p.pending != nil:
 		for _, t := range p.pending {
 			nd.learn(t)
@@ -179,18 +189,18 @@ func (nd *node) deliver(p *packet) {
 	nd.run()
 }
 
-func (nd *node) receive(from int, p *packet) {
-	m := p.message
+func (nd *node) receive(p *packet) {
+	m, from := p.message, nd.w.nodes[p.from].self
 	if nd.adversary != nil && !nd.adversary.receive(nd, p) {
 		return
 	}
 	switch {
 	case m.Proposal != nil:
-		nd.enqueue(input{event: consensus.ProposalReceived{From: from, Proposal: *m.Proposal}, body: p.body})
+		nd.enqueue(input{event: consensus.ProposalReceived{From: from, Proposal: *m.Proposal}, body: p.body, from: p.from})
 	case m.Vote != nil:
-		nd.enqueue(input{event: consensus.VoteReceived{From: from, Vote: *m.Vote}})
+		nd.enqueue(input{event: consensus.VoteReceived{From: from, Vote: *m.Vote}, from: p.from})
 	case m.Certificate != nil:
-		nd.enqueue(input{event: consensus.CertificateReceived{From: from, Certificate: *m.Certificate}})
+		nd.enqueue(input{event: consensus.CertificateReceived{From: from, Certificate: *m.Certificate}, from: p.from})
 	}
 }
 
@@ -211,6 +221,7 @@ func (nd *node) first(ins ...input) {
 func (nd *node) run() {
 	for nd.up && !nd.busy && !nd.paused && !nd.w.failed() {
 		var all consensus.Effects
+		steps := nd.w.steps
 		changed := nd.submitWork(&all)
 		if len(nd.inbox) == 0 && !changed {
 			return
@@ -225,7 +236,9 @@ func (nd *node) run() {
 			n++
 		}
 		nd.inbox = append(nd.inbox[:0], nd.inbox[n:]...)
-		nd.carryOut(all)
+		if nd.w.steps > steps { // else the core has nothing to say, not even when to wake it
+			nd.carryOut(all)
+		}
 	}
 }
 
@@ -235,6 +248,8 @@ func (nd *node) feed(in input, all *consensus.Effects) {
 	switch {
 	case in.chain != nil:
 		nd.adopt(in.chain, all)
+		return
+	case nd.otherEpoch(in):
 		return
 	case in.body != nil:
 		nd.store(in.body)
@@ -319,7 +334,7 @@ func (nd *node) scheduleWake() {
 }
 
 func (nd *node) woken(at int64) {
-	if at != nd.wakeAt || nd.ticking {
+	if at != nd.wakeAt {
 		return
 	}
 	if nd.mono() < at { // drift
@@ -327,6 +342,9 @@ func (nd *node) woken(at int64) {
 		return
 	}
 	nd.wakeAt = 0
+	if nd.ticking {
+		return // the Tick in the inbox will set the next one
+	}
 	nd.ticking = true
 	nd.inbox = append(nd.inbox, input{event: consensus.Tick{}}) // a timer is never lost
 	nd.run()

@@ -146,6 +146,7 @@ type plan struct {
 	inbox         int   // inputs that a node queues before healing
 	pollEvery     int64 // µs
 	syncGap       uint64
+	closeEvery    uint64  // a block at a multiple of this height ends its epoch, 0 = none
 	wallSkew      []int64 // ms per node
 	drift         []int64 // parts per million of the monotonic clock
 	maxSkew       int64   // ms; bound of skews and steps together
@@ -180,8 +181,8 @@ func (p *plan) String() string {
 		fmt.Fprintf(&b, "  %s stay down\n", p.dead)
 	}
 	fmt.Fprintf(&b, "  before healing: %s\n  after healing:  %s\n", p.before, p.after)
-	fmt.Fprintf(&b, "  a transaction each %.1fms but in %d lulls, batch %d (eager %v), inbox %d, poll each %dms, sync beyond %d heights, wall skews %v ms, drifts %v ppm\n",
-		float64(p.arrivalMean)/1000, len(p.lulls), p.batch, p.eager, p.inbox, p.pollEvery/millisecond, p.syncGap, p.wallSkew, p.drift)
+	fmt.Fprintf(&b, "  a transaction each %.1fms but in %d lulls, batch %d (eager %v), inbox %d, poll each %dms, sync beyond %d heights, epochs of %d, wall skews %v ms, drifts %v ppm\n",
+		float64(p.arrivalMean)/1000, len(p.lulls), p.batch, p.eager, p.inbox, p.pollEvery/millisecond, p.syncGap, p.closeEvery, p.wallSkew, p.drift)
 	for _, f := range p.incidents {
 		fmt.Fprintf(&b, "  %s\n", f)
 	}

@@ -112,22 +112,28 @@ func (nd *node) answer(to int, r *request) {
 	db := &nd.disk.view
 	switch {
 	case r.views != nil:
-		out.certificates = nd.certificates(r.views.From, r.views.To)
+		if ending := db.endings[r.epoch]; ending != nil {
+			out.certificates = []consensus.Certificate{*ending}
+		} else if r.epoch == nd.coreEpoch {
+			out.certificates = nd.certificates(r.views.From, r.views.To)
+		}
 	case r.head:
-		out.head, out.finalization = true, db.floor.finalization
-		if out.finalization != nil {
-			out.blocks = []*block{nd.w.blocks[out.finalization.Block]}
+		out.head = true
+		if out.finalization = db.proofs[db.last]; out.finalization != nil {
+			out.blocks = db.chain[db.last : db.last+1]
 		}
 	case r.chain:
-		out.chain, out.finalization = true, db.floor.finalization
-		if out.finalization == nil {
+		top := min(db.last, r.above+chainLimit)
+		for top > r.above && db.proofs[top] == nil {
+			top--
+		}
+		if top <= r.above {
 			return
 		}
-		top := nd.w.blocks[out.finalization.Block].Height
-		if top <= r.above || top-r.above > chainLimit {
-			return
+		out.chain, out.blocks = true, db.chain[r.above+1:top+1]
+		for _, b := range out.blocks {
+			out.proofs = append(out.proofs, db.proofs[b.Height])
 		}
-		out.blocks = db.chain[r.above+1 : top+1]
 	default:
 		if b := db.body(r.block); b != nil {
 			out.blocks = []*block{b}
@@ -160,7 +166,7 @@ func (nd *node) accept(from int, r *response) {
 	default:
 		for i := range r.certificates {
 			nd.w.saw(sawFetchCertificates)
-			nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: r.certificates[i]}})
+			nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: r.certificates[i]}, from: from})
 		}
 		if r.missing != (crypto.Hash{}) {
 			nd.seek(r.missing)
@@ -176,7 +182,14 @@ func (nd *node) accept(from int, r *response) {
 // follow compares a peer's head with ours: far behind, blocks are taken by range,
 // else the core is given the finalization and asks for what it lacks.
 func (nd *node) follow(from int, r *response) {
-	if r.finalization == nil || r.finalization.View <= nd.status.LastFinalizedView && nd.status.LastFinalizedView == nd.status.CommittedView {
+	if r.finalization == nil || r.finalization.Epoch < nd.coreEpoch {
+		return
+	}
+	if r.finalization.Epoch > nd.coreEpoch {
+		nd.ask(from, &request{chain: true, above: nd.disk.view.head().Height})
+		return
+	}
+	if r.finalization.View <= nd.status.LastFinalizedView && nd.status.LastFinalizedView == nd.status.CommittedView {
 		return
 	}
 	height := nd.disk.view.head().Height
@@ -184,29 +197,60 @@ func (nd *node) follow(from int, r *response) {
 		nd.ask(from, &request{chain: true, above: height})
 		return
 	}
-	nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: *r.finalization}})
+	nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: *r.finalization}, from: from})
 }
 
-// adopt commits blocks that a verified finalization above them makes final, and
-// tells the core where the ledger is now.
+// adopt commits blocks that verified finalizations make final, and tells the core
+// where the ledger is now, or starts that of a later epoch.
 func (nd *node) adopt(r *response, all *consensus.Effects) {
-	blocks := r.blocks
+	blocks, proofs := r.blocks, r.proofs
 	for len(blocks) > 0 && nd.disk.view.final(blocks[0]) {
-		blocks = blocks[1:]
+		blocks, proofs = blocks[1:], proofs[1:]
 	}
 	if len(blocks) == 0 || blocks[0].parent != nd.disk.view.head() {
 		return
 	}
+	top := len(blocks) - 1
 	nd.w.saw(sawSync)
-	nd.w.note(nd, "sync from height %d to %d", blocks[0].Height, blocks[len(blocks)-1].Height)
+	nd.w.note(nd, "sync from height %d to %d", blocks[0].Height, blocks[top].Height)
 	for i, b := range blocks {
-		batch := &commit{block: b}
-		if i == len(blocks)-1 {
-			batch.floor = r.finalization
-		}
-		nd.commit(batch)
+		nd.commit(&commit{block: b, floor: proofs[i], closing: proofs[i] != nil && nd.w.closes(b)})
 	}
 	nd.prune()
-	top := blocks[len(blocks)-1]
-	nd.step(consensus.Synced{Block: top.Block, Finalization: *r.finalization}, all)
+	if nd.coreEpoch != nd.disk.view.floor.epoch {
+		eff := nd.newCore()
+		nd.w.steps++
+		join(all, &eff)
+		return
+	}
+	nd.step(consensus.Synced{Block: blocks[top].Block, Finalization: *proofs[top]}, all)
+}
+
+// otherEpoch deals with a message of another epoch than the core's: an earlier
+// one is answered with the finalization that ended it, a later one makes this
+// node ask its sender for the head. Either happens once a Δ for each peer.
+func (nd *node) otherEpoch(in input) bool {
+	epoch := nd.coreEpoch
+	switch e := in.event.(type) {
+	case consensus.ProposalReceived:
+		epoch = e.Proposal.Vote.Epoch
+	case consensus.VoteReceived:
+		epoch = e.Vote.Epoch
+	case consensus.CertificateReceived:
+		epoch = e.Certificate.Epoch
+	}
+	if epoch == nd.coreEpoch {
+		return false
+	}
+	if at, ok := nd.toldAt[in.from]; ok && nd.w.now-at < nd.w.delta() {
+		return true
+	}
+	nd.toldAt[in.from] = nd.w.now
+	if epoch > nd.coreEpoch {
+		nd.ask(in.from, &request{head: true})
+	} else if ending := nd.disk.view.endings[epoch]; ending != nil {
+		p := &packet{from: nd.id, message: &consensus.Message{Certificate: ending}}
+		nd.w.network.send(nd.id, in.from, p)
+	}
+	return true
 }

@@ -250,7 +250,7 @@ func (w *world) config(nd *node) consensus.Config {
 	p := w.plan
 	c := consensus.Config{
 		Network: consensus.Network{ChainID: p.seed, Genesis: w.genesis.Hash},
-		Epoch:   p.epoch, Members: w.addresses, Self: nd.self,
+		Epoch:   nd.disk.view.floor.epoch, Members: w.addresses, Self: nd.self,
 		Sign:  func(d crypto.Hash) crypto.Signature { return sign(nd.self, d) },
 		Delta: p.delta, DeltaMax: p.deltaMax, MinInterval: p.minInterval, Heartbeat: p.heartbeat,
 	}
