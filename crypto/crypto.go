@@ -36,8 +36,9 @@ type Domain [16]byte
 
 // The domains in use. A new format gets a new domain, never a reused one.
 var (
-	DomainVote       = Domain([]byte("cairn-vote-v1\x00\x00\x00"))
-	DomainPossession = Domain([]byte("cairn-pop-v1\x00\x00\x00\x00"))
+	DomainVote         = Domain([]byte("cairn-vote-v1\x00\x00\x00"))
+	DomainPossession   = Domain([]byte("cairn-pop-v1\x00\x00\x00\x00"))
+	DomainRegistration = Domain([]byte("cairn-reg-v1\x00\x00\x00\x00"))
 )
 
 // Digest hashes the domain and the parts. The parts of one domain have fixed

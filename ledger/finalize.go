@@ -80,7 +80,7 @@ func (l *Ledger) refinalize(hash crypto.Hash, certificate []byte, floor Floor, p
 	if err := l.st.Certify(hash, certificate, floor, prune); err != nil {
 		return err
 	}
-	l.publish(h.header, store.Head{Height: h.info.Height, Hash: hash, Floor: floor})
+	l.publish(h.header, store.Head{Height: h.info.Height, Hash: hash, Floor: floor}, h.validators, h.epoch)
 	return nil
 }
 
@@ -120,7 +120,13 @@ func (l *Ledger) commit(path []*layer, certificate []byte, floor Floor, prune []
 		return 0, fmt.Errorf("commit block %d: %w", at.Height, err)
 	}
 	l.rebase(committed)
-	l.publish(last.block.Header(), at)
+	validators, epoch := l.Validators()
+	for _, n := range committed {
+		if n.nextSet != nil {
+			validators, epoch = n.nextSet, epoch+1
+		}
+	}
+	l.publish(last.block.Header(), at, validators, epoch)
 	l.commits.Add(1)
 	return len(batch), nil
 }

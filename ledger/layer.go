@@ -9,6 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/crypto"
+	"cairn/genesis"
 	"cairn/ledger/chain"
 	"cairn/ledger/trie"
 )
@@ -24,8 +25,8 @@ type layer struct {
 	slots    []chain.SlotChange    // sorted by address, slot
 	codes    []chain.CodeChange
 	nodes    []ownedNodes
-	accounts *trie.Trie // without a source: that of its user is put in
-	closing  bool
+	accounts *trie.Trie            // without a source: that of its user is put in
+	nextSet  *genesis.ValidatorSet // nil unless closing
 
 	included map[crypto.Hash]struct{} // made at the first call of Included
 }
@@ -40,7 +41,7 @@ type ownedNodes struct {
 func newLayer(block *types.Block, parent *layer, out *chain.Output) *layer {
 	n := &layer{
 		block: block, receipts: out.Receipts, changes: out.Changes, slots: out.Slots, codes: out.Codes,
-		accounts: out.Accounts.WithSource(nil), closing: out.Closing,
+		accounts: out.Accounts.WithSource(nil), nextSet: out.NextSet,
 		nodes: []ownedNodes{{nodes: out.AccountNodes.Nodes}},
 	}
 	for _, s := range out.StorageNodes {

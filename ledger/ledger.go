@@ -53,6 +53,9 @@ type head struct {
 	header   *types.Header
 	info     HeadInfo
 	accounts *trie.Trie // reads from proofSource
+
+	validators *genesis.ValidatorSet // they decide its children
+	epoch      uint32                // of validators
 }
 
 // Ledger is the live chain. See the package comment for who may call what.
@@ -157,16 +160,23 @@ func (l *Ledger) load(at store.Head) error {
 	if _, err := l.base.Get(crypto.Keccak256(nil).Bytes()); err != nil {
 		return fmt.Errorf("%w: state of head %d: %w", store.ErrCorrupt, at.Height, err)
 	}
-	l.publish(header, at)
+	validators, epoch, err := chain.ReadRegistry(l.st)
+	if err != nil {
+		return fmt.Errorf("%w: validators at head %d: %w", store.ErrCorrupt, at.Height, err)
+	}
+	l.publish(header, at, validators, epoch)
 	return nil
 }
 
-// publish makes a committed block the head that readers see.
-func (l *Ledger) publish(header *types.Header, at store.Head) {
+// publish makes a committed block the head that readers see. validators, of
+// epoch, decide its children.
+func (l *Ledger) publish(header *types.Header, at store.Head, validators *genesis.ValidatorSet, epoch uint32) {
 	l.head.Store(&head{
 		header:   header,
 		info:     HeadInfo{Height: at.Height, Hash: at.Hash, Epoch: at.Floor.Epoch, View: at.Floor.View},
 		accounts: l.base.WithSource(l.proofSource(crypto.Hash{})),
+
+		validators: validators, epoch: epoch,
 	})
 }
 

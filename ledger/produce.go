@@ -79,7 +79,7 @@ func (l *Ledger) Executed(hash crypto.Hash) bool {
 // Closing says whether a held block, or the head, changes the validator set.
 func (l *Ledger) Closing(hash crypto.Hash) bool {
 	if n, ok := l.layers[hash]; ok {
-		return n.closing
+		return n.nextSet != nil
 	}
 	h := l.head.Load()
 	// The header of a closing block carries the next set's hash; block 0 has the

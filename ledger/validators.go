@@ -1,69 +1,81 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
-	"sort"
 
 	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/ledger/chain"
 )
 
-// Validators is the set that agrees on the block after the head, and its epoch,
-// as the registry in the state of the head has it.
-func (l *Ledger) Validators() (*genesis.ValidatorSet, uint32, error) {
-	set, epoch, err := chain.ReadRegistry(l)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read the validator registry: %w", err)
-	}
-	return set, epoch, nil
-}
-
-// ValidatorsAt is the set that agrees on the block after a height, and its
-// epoch. Errors: ErrFuture, store.ErrNotFound without history, or a failure.
-func (l *Ledger) ValidatorsAt(height uint64) (*genesis.ValidatorSet, uint32, error) {
-	if err := l.atMost(height); err != nil {
-		return nil, 0, err
-	}
-	set, epoch, err := chain.ReadRegistry(at{l, height})
-	if err != nil {
-		return nil, 0, fmt.Errorf("read the validator registry at height %d: %w", height, err)
-	}
-	return set, epoch, nil
-}
-
-// at reads the state after a final block.
-type at struct {
+// heightReader reads the state after the final block at height.
+type heightReader struct {
 	l      *Ledger
 	height uint64
 }
 
-func (r at) Account(a crypto.Address) (*chain.Account, error) { return r.l.AccountAt(a, r.height) }
+func (r heightReader) Account(a crypto.Address) (*chain.Account, error) {
+	return r.l.AccountAt(a, r.height)
+}
 
-func (r at) Slot(a crypto.Address, slot crypto.Hash) (crypto.Hash, error) {
+func (r heightReader) Slot(a crypto.Address, slot crypto.Hash) (crypto.Hash, error) {
 	return r.l.SlotAt(a, slot, r.height)
 }
 
-// EpochEnd is the height of the closing block of a past epoch. Headers carry
-// their epoch, which never falls, so it is found by bisection.
-// Errors: ErrNotFound for an epoch that has not ended, or a failure.
-func (l *Ledger) EpochEnd(epoch uint32) (uint64, error) {
-	head := l.HeadInfo()
-	if head.Epoch <= epoch {
-		return 0, fmt.Errorf("epoch %d has not ended: %w", epoch, ErrNotFound)
+// StateAt reads the state after the final block at height, from any goroutine.
+// Errors: ErrFuture. Its reads below the head answer ErrNoHistory on a node
+// without history.
+func (l *Ledger) StateAt(height uint64) (chain.Reader, error) {
+	return heightReader{l, height}, l.atMost(height)
+}
+
+// Validators is the set that decides the children of the final head, and its
+// epoch. Right after a closing block that is the next epoch, while HeadInfo's
+// is still the one in which the closing block was finalized.
+func (l *Ledger) Validators() (*genesis.ValidatorSet, uint32) {
+	h := l.head.Load()
+	return h.validators, h.epoch
+}
+
+// ValidatorsAt is the set that decides the children of the final block at
+// height, and its epoch. Errors: ErrFuture; ErrNoHistory below the head on a node
+// without history.
+func (l *Ledger) ValidatorsAt(height uint64) (*genesis.ValidatorSet, uint32, error) {
+	if h := l.head.Load(); h.info.Height == height {
+		return h.validators, h.epoch, nil
 	}
-	var failure error
-	after := sort.Search(int(head.Height), func(i int) bool {
-		header, err := l.HeaderByHeight(uint64(i) + 1)
-		if err != nil {
-			failure = err
-			return true
-		}
-		extra, err := chain.DecodeExtra(header)
-		if err != nil {
-			failure = err
-		}
-		return extra.Epoch > epoch
-	})
-	return uint64(after), failure
+	r, err := l.StateAt(height)
+	if err != nil {
+		return nil, 0, err
+	}
+	set, epoch, err := chain.ReadRegistry(r)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the validators at height %d: %w", height, err)
+	}
+	return set, epoch, nil
+}
+
+// ClosingHeight is the height of the final block that began an epoch, which is
+// the closing block of the epoch before; 0 for epoch 0. Error: ErrNotFound for an
+// epoch that no final block has begun.
+func (l *Ledger) ClosingHeight(epoch uint32) (uint64, error) {
+	height, err := chain.ClosingHeight(l, epoch)
+	if errors.Is(err, chain.RevertEpoch) {
+		return 0, fmt.Errorf("closing block of epoch %d: %w", epoch, ErrNotFound)
+	}
+	return height, err
+}
+
+// NextSet is the validator set after a closing block that is held or the head,
+// nil for any other block.
+func (l *Ledger) NextSet(hash crypto.Hash) *genesis.ValidatorSet {
+	if n, ok := l.layers[hash]; ok {
+		return n.nextSet
+	}
+	if l.Closing(hash) {
+		set, _ := l.Validators()
+		return set
+	}
+	return nil
 }

@@ -48,15 +48,19 @@ func Build(cfg *Config, parent *types.Header, st State, p BuildParams, c Candida
 	if err := CheckHeader(cfg, parent, header); err != nil {
 		return nil, nil, err
 	}
-	x := newExecution(cfg, st.Reader, baseFee, p.Proposer)
+	x := newExecution(cfg, st.Reader, header)
 	txs, err := x.fill(c)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := x.close(); err != nil {
 		return nil, nil, err
 	}
 	out, err := x.finish(st)
 	if err != nil {
 		return nil, nil, err
 	}
+	header.MixDigest = x.mixHash()
 	header.Root, header.GasUsed, header.Bloom = out.Accounts.Hash(), x.gasUsed, x.bloom()
 	header.TxHash = transactionsRoot(txs)
 	header.ReceiptHash = receiptsRoot(out.Receipts)

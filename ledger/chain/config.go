@@ -63,6 +63,10 @@ type Output struct {
 	Slots        []SlotChange    //
 	Codes        []CodeChange    // new code, by hash
 	Closing      bool            // the block changes the hash of the validator set
+
+	// NextSet decides the children of a closing block, in the next epoch; nil
+	// when the block is not closing.
+	NextSet *genesis.ValidatorSet
 }
 
 // StorageNodes are the trie nodes that changed in the storage of one account.

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 
@@ -25,12 +26,20 @@ type execution struct {
 	receipts  types.Receipts
 	slab      []types.Receipt // the receipts' memory, allocated in pieces
 	recipient *crypto.Address // of the base fee; nil = burned
+
+	height   uint64
+	registry *registry             // nil until the first call
+	changer  *types.Receipt        // of the last call that enacted a change
+	nextSet  *genesis.ValidatorSet // nil unless the block is closing
 }
 
-func newExecution(cfg *Config, r Reader, baseFee *uint256.Int, proposer crypto.Address) *execution {
+// newExecution begins the execution of a block with this header, of which only
+// number, base fee and coinbase are read.
+func newExecution(cfg *Config, r Reader, header *types.Header) *execution {
+	baseFee := uint256.MustFromBig(header.BaseFee)
 	return &execution{
-		cfg: cfg, signer: cfg.Signer(), state: newOverlay(r),
-		baseFee: baseFee, bigFee: baseFee.ToBig(), proposer: proposer,
+		cfg: cfg, signer: cfg.Signer(), state: newOverlay(r), height: header.Number.Uint64(),
+		baseFee: baseFee, bigFee: header.BaseFee, proposer: header.Coinbase,
 		gasLeft: cfg.Rules.GasLimit, recipient: cfg.Rules.Fees.BaseFeeRecipient,
 	}
 }
@@ -68,13 +77,15 @@ func (x *execution) apply(tx *types.Transaction) error {
 	if over || sender.balance.Lt(&cost) {
 		return insufficient(from, &sender.balance, &cost, over)
 	}
+	if *tx.To() == RegistryAddress {
+		return x.call(tx, from, sender, &value)
+	}
 	return x.transfer(tx, sender, &value)
 }
 
 // transfer moves value and fees of a transaction that passed every check.
 func (x *execution) transfer(tx *types.Transaction, sender *entry, value *uint256.Int) error {
-	to := *tx.To()
-	recipient, err := x.state.get(to)
+	recipient, err := x.state.get(*tx.To())
 	if err != nil {
 		return err
 	}
@@ -83,19 +94,88 @@ func (x *execution) transfer(tx *types.Transaction, sender *entry, value *uint25
 		return err
 	}
 	sender.account.Nonce++
-	status := types.ReceiptStatusFailed
-	// The registry has code but no entry point yet: a call to it is reverted.
-	if to != RegistryAddress {
-		status = types.ReceiptStatusSuccessful
-		sender.debit(value)
-		recipient.credit(value)
+	sender.debit(value)
+	recipient.credit(value)
+	x.addReceipt(tx, gas, types.ReceiptStatusSuccessful)
+	return nil
+}
+
+// call runs a transaction to the registry that passed every check. Value never
+// moves: the registry refuses it.
+func (x *execution) call(tx *types.Transaction, from crypto.Address, sender *entry, value *uint256.Int) error {
+	if x.registry == nil {
+		g, err := loadRegistry(x.state.reader)
+		if err != nil {
+			return err
+		}
+		x.registry = g
 	}
+	gas, status, enacted := Gas(tx), types.ReceiptStatusFailed, x.registry.enacted
+	var logs []*types.Log
+	if gas > tx.Gas() {
+		gas = tx.Gas() // out of gas
+	} else {
+		var err error
+		logs, err = x.registry.call(x.cfg, from, value, tx.Data())
+		var revert *RevertError
+		switch {
+		case err == nil:
+			status = types.ReceiptStatusSuccessful
+		case !errors.As(err, &revert):
+			return err
+		}
+	}
+	if err := x.chargeFees(tx, gas, sender); err != nil {
+		return err
+	}
+	sender.account.Nonce++
+	r := x.addReceipt(tx, gas, status)
+	addLogs(r, logs...)
+	if x.registry.enacted != enacted {
+		x.changer = r
+	}
+	return nil
+}
+
+func addLogs(r *types.Receipt, logs ...*types.Log) {
+	if len(logs) > 0 {
+		r.Logs = append(r.Logs, logs...)
+		r.Bloom = types.CreateBloom(r)
+	}
+}
+
+// close ends the transactions: the changes of the validator set that were
+// enacted come into force. The event of it ends the receipt of the last call
+// that enacted one.
+func (x *execution) close() error {
+	if x.changer == nil {
+		return nil
+	}
+	next, log, err := x.registry.close(x.height)
+	if err != nil || next == nil {
+		return err
+	}
+	x.nextSet = next
+	addLogs(x.changer, log)
+	return nil
+}
+
+// mixHash is that of the block's header: the hash of the next set in a closing
+// block, else zero.
+func (x *execution) mixHash() crypto.Hash {
+	if x.nextSet == nil {
+		return crypto.Hash{}
+	}
+	return x.nextSet.Hash()
+}
+
+func (x *execution) addReceipt(tx *types.Transaction, gas, status uint64) *types.Receipt {
 	x.gasLeft -= gas
 	x.gasUsed += gas
 	r := x.newReceipt()
 	r.Type, r.Status, r.CumulativeGasUsed, r.Logs = tx.Type(), status, x.gasUsed, []*types.Log{}
 	x.receipts = append(x.receipts, r)
-	return nil
+	return r
 }
 
 // receiptSlab is how many receipts are allocated at once.
@@ -196,12 +276,37 @@ func (x *execution) bloom() types.Bloom { return types.MergeBloom(x.receipts) }
 
 // finish puts the changes into the tries.
 func (x *execution) finish(st State) (*Output, error) {
-	out := &Output{Receipts: x.receipts, Changes: x.state.changes()}
+	out := &Output{Receipts: x.receipts, Closing: x.nextSet != nil, NextSet: x.nextSet}
+	if err := x.finishRegistry(st, out); err != nil {
+		return nil, err
+	}
+	out.Changes = x.state.changes()
 	var err error
 	if out.Accounts, out.AccountNodes, err = st.Accounts.Update(accountEntries(out.Changes)); err != nil {
 		return nil, fmt.Errorf("update the state trie: %w", err)
 	}
 	return out, nil
+}
+
+// finishRegistry puts the changes of the registry's slots into its storage trie
+// and the new root into its account.
+func (x *execution) finishRegistry(st State, out *Output) error {
+	if x.registry == nil {
+		return nil
+	}
+	account, err := x.state.get(RegistryAddress)
+	if err != nil {
+		return err
+	}
+	slots, nodes, err := x.registry.finish(st, account.account.StorageRoot)
+	if err != nil {
+		return fmt.Errorf("update the registry's storage trie: %w", err)
+	}
+	if nodes != nil {
+		out.Slots, out.StorageNodes = slots, []StorageNodes{*nodes}
+		account.account.StorageRoot = nodes.Trie.Hash()
+	}
+	return nil
 }
 
 // Execute checks every field of block's header against parent and execution,
@@ -216,13 +321,16 @@ func Execute(cfg *Config, parent *types.Header, st State, block *types.Block) (*
 	if err := checkBody(cfg, block, header); err != nil {
 		return nil, err
 	}
-	x := newExecution(cfg, st.Reader, uint256.MustFromBig(header.BaseFee), header.Coinbase)
+	x := newExecution(cfg, st.Reader, header)
 	txs := block.Transactions()
 	x.receipts = make(types.Receipts, 0, len(txs))
 	for i, tx := range txs {
 		if err := x.apply(tx); err != nil {
 			return nil, inTransaction(i, err)
 		}
+	}
+	if err := x.close(); err != nil {
+		return nil, err
 	}
 	if err := x.checkResult(header); err != nil {
 		return nil, err
@@ -286,7 +394,7 @@ func (x *execution) checkResult(header *types.Header) error {
 	if want := receiptsRoot(x.receipts); header.ReceiptHash != want {
 		return invalid(ErrReceiptsRoot, "%s, want %s", header.ReceiptHash, want)
 	}
-	return checkMixHash(header, crypto.Hash{}) // no transaction changes the set
+	return checkMixHash(header, x.mixHash())
 }
 
 // DeriveReceipts fills in the fields of receipts that are not in their encoding:

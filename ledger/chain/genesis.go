@@ -80,6 +80,9 @@ func Genesis(spec *genesis.Spec) (*types.Block, *Output, error) {
 	if err != nil {
 		return nil, nil, invalid(ErrSpec, "%v", err)
 	}
+	if set.Len() > maxMembers {
+		return nil, nil, invalid(ErrSpec, "%d validators, at most %d", set.Len(), maxMembers)
+	}
 	out := &Output{Receipts: types.Receipts{}}
 	registry, err := genesisRegistry(set, out)
 	if err != nil {
@@ -114,11 +117,7 @@ func Genesis(spec *genesis.Spec) (*types.Block, *Output, error) {
 func genesisRegistry(set *genesis.ValidatorSet, out *Output) (*Account, error) {
 	out.Slots = RegistrySlots(set, 0)
 	out.Codes = []CodeChange{{Hash: RegistryCodeHash, Code: bytes.Clone(registryCode)}}
-	entries := make([]trie.Entry, len(out.Slots))
-	for i, s := range out.Slots {
-		entries[i] = trie.Entry{Key: crypto.Keccak256(s.Slot[:]), Value: EncodeSlot(s.New)}
-	}
-	storage, nodes, err := trie.New(trie.EmptyRoot, nil).Update(entries)
+	storage, nodes, err := trie.New(trie.EmptyRoot, nil).Update(slotEntries(out.Slots))
 	if err != nil {
 		return nil, fmt.Errorf("make the registry's storage trie: %w", err)
 	}

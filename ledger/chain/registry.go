@@ -1,9 +1,7 @@
 package chain
 
 import (
-	"bytes"
 	"encoding/binary"
-	"slices"
 
 	"github.com/holiman/uint256"
 
@@ -32,7 +30,12 @@ const registryLayout = 1
 //	uint256 epoch;                           // 2
 //	Member[] members;                        // 3: sorted by address
 //	mapping(address => uint256) memberIndex; // 4: 1 + index in members, 0 = none
-//	// 5 to 31: left free for candidates, votes and rule sets
+//	Member[] candidates;                     // 5: in no particular order
+//	mapping(address => uint256) candidateIndex; // 6: 1 + index in candidates, 0 = none
+//	mapping(address => uint256) registrations;  // 7: proofs of possession used up
+//	mapping(uint256 => mapping(address => uint256)) votes; // 8: by epoch and subject, bit i = member i
+//	mapping(uint256 => uint256) closingHeight;  // 9: by epoch, of the block that began it
+//	// 10 to 31: left free for rule sets
 //
 //	struct Member { address account; string peerId; string name; }
 const (
@@ -42,12 +45,18 @@ const (
 	slotMembers = 3
 	slotIndex   = 4
 
+	slotCandidates     = 5
+	slotCandidateIndex = 6
+	slotRegistrations  = 7
+	slotVotes          = 8
+	slotClosing        = 9
+
 	memberSlots = 3 // slots of one Member
 )
 
 // Limits on what is read back from storage. genesis refuses longer ones.
 const (
-	maxMembers        = 1 << 16
+	maxMembers        = genesis.MaxValidators
 	maxRegistryString = 256 // bytes
 )
 
@@ -58,12 +67,6 @@ func slotNumber(n uint64) crypto.Hash { return crypto.Hash(uint256.NewInt(n).Byt
 func slotPlus(base crypto.Hash, n uint64) crypto.Hash {
 	k := new(uint256.Int).SetBytes32(base[:])
 	return crypto.Hash(k.AddUint64(k, n).Bytes32())
-}
-
-// indexSlot is the slot of memberIndex[addr].
-func indexSlot(addr crypto.Address) crypto.Hash {
-	slot := slotNumber(slotIndex)
-	return crypto.Keccak256(crypto.Hash(leftPad(addr[:])).Bytes(), slot[:])
 }
 
 func leftPad(b []byte) (h [32]byte) {
@@ -97,7 +100,7 @@ func RegistrySlots(set *genesis.ValidatorSet, epoch uint32) []SlotChange {
 		putString(put, slotPlus(base, 2), m.Name)
 		put(indexSlot(m.Address), slotNumber(uint64(i)+1))
 	}
-	slices.SortFunc(out, func(a, b SlotChange) int { return bytes.Compare(a.Slot[:], b.Slot[:]) })
+	sortSlots(out)
 	return out
 }
 
@@ -137,14 +140,7 @@ func ReadRegistry(r Reader) (*genesis.ValidatorSet, uint32, error) {
 	}
 	members := make([]genesis.Validator, 0, count)
 	for i := range count {
-		base := memberSlot(i)
-		account := reg.slot(base)
-		reg.checkZero(base, account[:12])
-		members = append(members, genesis.Validator{
-			Address: crypto.Address(account[12:]),
-			PeerID:  reg.text(slotPlus(base, 1)),
-			Name:    reg.text(slotPlus(base, 2)),
-		})
+		members = append(members, reg.validator(memberSlot(i)))
 		if reg.err != nil {
 			return nil, 0, reg.err
 		}
@@ -180,6 +176,17 @@ func (r *registryReader) checkZero(slot crypto.Hash, padding []byte) {
 		if b != 0 && r.err == nil {
 			r.err = invalid(ErrRegistry, "slot %s has bytes where zeros belong", slot)
 		}
+	}
+}
+
+// validator reads the three slots of a Member.
+func (r *registryReader) validator(base crypto.Hash) genesis.Validator {
+	account := r.slot(base)
+	r.checkZero(base, account[:12])
+	return genesis.Validator{
+		Address: crypto.Address(account[12:]),
+		PeerID:  r.text(slotPlus(base, 1)),
+		Name:    r.text(slotPlus(base, 2)),
 	}
 }
 
