@@ -59,7 +59,11 @@ const (
 
 // FeeHistory answers the base fees of a run of blocks and of the one after it,
 // how full they were, and the tips at the asked percentiles of gas.
-func (a *ethAPI) FeeHistory(blocks math.HexOrDecimal64, last rpc.BlockNumber, percentiles []float64) (*feeHistory, error) {
+func (a *ethAPI) FeeHistory(blocks math.HexOrDecimal64, last rpc.BlockNumber, rewardPercentiles *[]float64) (*feeHistory, error) {
+	var percentiles []float64
+	if rewardPercentiles != nil {
+		percentiles = *rewardPercentiles
+	}
 	if len(percentiles) > maxPercentiles {
 		return nil, invalidParams("invalid reward percentile: over the query limit %d", maxPercentiles)
 	}
