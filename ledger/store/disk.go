@@ -9,6 +9,7 @@ import (
 type Metrics struct {
 	DiskBytes   uint64 // all files
 	LogBytes    uint64 // of them, logs
+	TableBytes  uint64 // of them, sorted tables that are in use
 	CacheBytes  int64  // block cache in use
 	CacheHits   int64
 	CacheMisses int64
@@ -25,40 +26,10 @@ func (s *Store) Metrics() Metrics {
 	m := s.db.Metrics()
 	total := m.Total()
 	return Metrics{
-		DiskBytes: m.DiskSpaceUsage(), LogBytes: m.WAL.PhysicalSize,
+		DiskBytes: m.DiskSpaceUsage(), LogBytes: m.WAL.PhysicalSize, TableBytes: uint64(total.TablesSize),
 		CacheBytes: m.BlockCache.Size, CacheHits: m.BlockCache.Hits, CacheMisses: m.BlockCache.Misses,
 		MemTables: m.MemTable.Size, WriteFactor: total.WriteAmp(),
 	}
-}
-
-// tables names the prefixes for people.
-var tables = []struct {
-	name   string
-	prefix byte
-}{
-	{"bodies", prefixBody}, {"headers", prefixHeader}, {"heights", prefixHeight}, {"canonical", prefixCanonical},
-	{"receipts", prefixReceipts}, {"transactions", prefixTransaction}, {"certificates", prefixCertificate},
-	{"accounts", prefixAccount}, {"history", prefixHistory}, {"slots", prefixSlot}, {"slot history", prefixSlotHistory},
-	{"codes", prefixCode}, {"trie nodes", prefixNode}, {"storage trie nodes", prefixStorageNode},
-	{"records", prefixRecord}, {"own transactions", prefixLocal}, {"local values", prefixMeta},
-}
-
-// Usage estimates the bytes of each table of keys.go in the sorted files; what
-// is only in logs and memtables is not counted.
-func (s *Store) Usage() (map[string]uint64, error) {
-	if !s.guard.enter() {
-		return nil, ErrClosed
-	}
-	defer s.guard.leave()
-	out := make(map[string]uint64, len(tables))
-	for _, t := range tables {
-		n, err := s.db.EstimateDiskUsage([]byte{t.prefix}, []byte{t.prefix + 1})
-		if err != nil {
-			return nil, fmt.Errorf("size of %s: %w", t.name, err)
-		}
-		out[t.name] = n
-	}
-	return out, nil
 }
 
 // FreeBytes is the space left where the database is.

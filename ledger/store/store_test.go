@@ -367,10 +367,9 @@ func TestClose(t *testing.T) {
 	}
 	readers.Wait()
 	_, snapErr := s.Snapshot()
-	_, usageErr := s.Usage()
 	for name, err := range map[string]error{
 		"Head": second(s.Head()), "Records": s.Records(nil), "PutMeta": s.PutMeta("x", nil), "Snapshot": snapErr,
-		"Usage": usageErr, "Compact": s.Compact(), "Sync": s.Sync(),
+		"Compact": s.Compact(), "Sync": s.Sync(),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: %v, want ErrClosed", name, err)
