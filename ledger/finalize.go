@@ -111,9 +111,9 @@ func (l *Ledger) commit(path []*layer, certificate []byte, floor Floor, prune []
 	last := committed[len(committed)-1]
 	at.Height, at.Hash = last.block.NumberU64(), last.block.Hash()
 
-	l.old.add(committed) // before the disk changes, so that readers always find a node
 	l.commitMu.Lock()
 	defer l.commitMu.Unlock()
+	l.old.add(committed) // before the disk changes, so that readers always find a node
 	l.commits.Add(1)
 	if err := l.st.Commit(batch...); err != nil {
 		// commits stays odd: what is on disk now is not known.

@@ -62,11 +62,19 @@ func (l *Ledger) Proof(a crypto.Address, slots []crypto.Hash, height uint64) (*A
 		return p, nil
 	case !errors.As(err, &missing):
 		return nil, fmt.Errorf("prove account %s at height %d: %w", a, height, err)
-	case height < l.Provable():
-		return nil, l.pruned(height) // overtaken
+	case l.overtaken(height):
+		return nil, l.pruned(height)
 	default:
 		return nil, fmt.Errorf("prove account %s at height %d: %w: %w", a, height, store.ErrCorrupt, err)
 	}
+}
+
+// overtaken says whether the proofs of a height ceased to be available. A commit
+// drops the oldest nodes before it moves the head: its end is waited for.
+func (l *Ledger) overtaken(height uint64) bool {
+	l.commitMu.RLock()
+	defer l.commitMu.RUnlock()
+	return height < l.Provable()
 }
 
 func (l *Ledger) pruned(height uint64) error {
