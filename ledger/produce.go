@@ -82,9 +82,7 @@ func (l *Ledger) Closing(hash crypto.Hash) bool {
 		return n.nextSet != nil
 	}
 	h := l.head.Load()
-	// The header of a closing block carries the next set's hash; block 0 has the
-	// hash of the rules there.
-	return h.info.Hash == hash && h.info.Height > 0 && h.header.MixDigest != (crypto.Hash{})
+	return h.info.Hash == hash && chain.IsClosing(h.header)
 }
 
 // Layers is the number of blocks that are executed and not final.

@@ -63,6 +63,7 @@ const (
 	ErrHeight            = ErrorKind("wrong block number")
 	ErrBlockGasLimit     = ErrorKind("wrong block gas limit")
 	ErrBaseFee           = ErrorKind("wrong base fee")
+	ErrEpoch             = ErrorKind("wrong epoch")
 	ErrTimestamp         = ErrorKind("wrong timestamp")
 	ErrUncles            = ErrorKind("block has uncles")
 	ErrDifficulty        = ErrorKind("difficulty is not zero")

@@ -23,7 +23,7 @@ func CheckHeader(cfg *Config, parent, h *types.Header) error {
 	if want := NextBaseFee(&cfg.Rules, parent); h.BaseFee == nil || h.BaseFee.Cmp(want.ToBig()) != 0 {
 		return invalid(ErrBaseFee, "%v, want %d", h.BaseFee, want)
 	}
-	return checkTimestamp(cfg, parent, h)
+	return checkExtra(cfg, parent, h)
 }
 
 // checkConstants holds the fields that are the same in every block of the
@@ -47,9 +47,10 @@ func checkConstants(cfg *Config, h *types.Header) error {
 	return nil
 }
 
-// checkTimestamp: at least max(1, MinBlockInterval) milliseconds after the
-// parent, and the header's seconds are those of the milliseconds.
-func checkTimestamp(cfg *Config, parent, h *types.Header) error {
+// checkExtra: the epoch is the one that the parent leaves, the timestamp is at
+// least max(1, MinBlockInterval) milliseconds after the parent's, and the
+// header's seconds are those of the milliseconds. The view is consensus's.
+func checkExtra(cfg *Config, parent, h *types.Header) error {
 	before, err := DecodeExtra(parent)
 	if err != nil {
 		return err
@@ -57,6 +58,9 @@ func checkTimestamp(cfg *Config, parent, h *types.Header) error {
 	extra, err := DecodeExtra(h)
 	if err != nil {
 		return err
+	}
+	if want := nextEpoch(parent, before); extra.Epoch != want {
+		return invalid(ErrEpoch, "%d, want %d", extra.Epoch, want)
 	}
 	if least := MinTimestamp(cfg, before); extra.TimestampMillis < least {
 		return invalid(ErrTimestamp, "%d ms, at least %d", extra.TimestampMillis, least)
@@ -72,6 +76,25 @@ func checkTimestamp(cfg *Config, parent, h *types.Header) error {
 func MinTimestamp(cfg *Config, parent Extra) uint64 {
 	return parent.TimestampMillis + max(1, cfg.Rules.MinBlockInterval)
 }
+
+// NextEpoch is the epoch of parent's children: the next one after a closing
+// block, else its own. Errors: ErrExtra.
+func NextEpoch(parent *types.Header) (uint32, error) {
+	extra, err := DecodeExtra(parent)
+	return nextEpoch(parent, extra), err
+}
+
+func nextEpoch(parent *types.Header, extra Extra) uint32 {
+	if IsClosing(parent) {
+		return extra.Epoch + 1
+	}
+	return extra.Epoch
+}
+
+// IsClosing says whether a header, which CheckHeader and execution have let
+// through, is of a closing block: it carries the hash of the next validator set.
+// Block 0 carries that of the rules in its place.
+func IsClosing(h *types.Header) bool { return h.Number.Sign() > 0 && h.MixDigest != (crypto.Hash{}) }
 
 // checkMixHash: the hash of the next set in a closing block, else zero.
 func checkMixHash(h *types.Header, next crypto.Hash) error {
