@@ -84,10 +84,7 @@ func (e *era) role() string {
 // durable, the core of the old epoch is dropped, and the core of the new one has
 // the closing block as its root. There are never two live cores.
 func (d *driver) enterEpoch() error {
-	set, epoch, err := d.ledger.Validators()
-	if err != nil {
-		return err
-	}
+	set, epoch := d.ledger.Validators()
 	old := d.era.Load()
 	if epoch == old.epoch {
 		return nil

@@ -202,7 +202,7 @@ func (d *driver) tellEpochEnd(to peer.ID, epoch uint32) {
 	if !d.endings.allow(to) {
 		return
 	}
-	height, err := d.ledger.EpochEnd(epoch)
+	height, err := d.ledger.ClosingHeight(epoch + 1)
 	if err != nil {
 		return
 	}

@@ -100,7 +100,7 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.store, err = store.Open(filepath.Join(cfg.Home, DataDir), store.Options{CacheBytes: int64(cfg.Store.CacheMiB) << 20})
+	n.store, err = store.Open(filepath.Join(cfg.Home, DataDir), storeOptions(cfg, log))
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
@@ -157,10 +157,7 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 	d.locals.hashes = make(map[crypto.Hash]struct{})
 	d.sync = newSyncer(d)
 	n.driver = d
-	set, epoch, err := live.Validators()
-	if err != nil {
-		return err
-	}
+	set, epoch := live.Validators()
 	now, err := newEra(d.net, epoch, set, key, own, nil)
 	if err != nil {
 		return err
@@ -198,7 +195,7 @@ func (d *driver) root() (consensus.Root, error) {
 	root := consensus.Root{View: head.View}
 	for height := head.Height; head.View > 0; height-- { // at view 0 it is block 0 or a closing block, the root of its epoch
 		raw, err := d.ledger.Certificate(height)
-		if errors.Is(err, ledger.ErrNotFound) && height > 1 {
+		if err == nil && len(raw) == 0 && height > 1 {
 			continue
 		}
 		if err != nil {

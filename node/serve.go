@@ -31,7 +31,7 @@ func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, 
 	}
 	head := d.ledger.HeadInfo()
 	cert, err := d.ledger.Certificate(head.Height)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err != nil {
 		return nil, err
 	}
 	return encode(statusAnswer{
@@ -76,7 +76,7 @@ func (d *driver) serveBlocks(ctx context.Context, _ peer.ID, req []byte) ([]byte
 			return nil, err
 		}
 		cert, err := d.ledger.Certificate(h)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err != nil {
 			return nil, err
 		}
 		answer.Blocks = append(answer.Blocks, rangedBlock{Body: body, Finalization: cert})

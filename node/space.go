@@ -2,13 +2,36 @@ package node
 
 import (
 	"fmt"
+	"log/slog"
+	"os"
 	"time"
 
 	"cairn/consensus"
+	"cairn/ledger/store"
 )
 
 // spaceEvery is how often the free space of the disk is looked at.
 const spaceEvery = time.Second
+
+// storeOptions says how the database tells of its failures: each names itself in
+// the log, with what to do, before the process ends or the read fails.
+func storeOptions(cfg Config, log *slog.Logger) store.Options {
+	return store.Options{
+		CacheBytes: int64(cfg.Store.CacheMiB) << 20,
+		OnFailure: func(err error) {
+			log.Error("the database cannot write any more and this node stops: look at the disk, then start it again; nothing final is lost", "err", err)
+			os.Exit(store.ExitFailure)
+		},
+		OnCorruption: func(err error) {
+			log.Error("a table of the database is damaged: reads that touch it fail; stop this node and resync it from its peers", "err", err)
+		},
+		Log: func(level, message string) {
+			if level == "error" {
+				log.Warn("database", "err", message)
+			}
+		},
+	}
+}
 
 // watchSpace stops voting while the disk has less free space than the reserve,
 // before the database's log can fail, and lets it go on when there is half as
