@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"cairn/crypto"
 	"cairn/genesis"
@@ -65,6 +66,19 @@ func (l *Ledger) ClosingHeight(epoch uint32) (uint64, error) {
 		return 0, fmt.Errorf("closing block of epoch %d: %w", epoch, ErrNotFound)
 	}
 	return height, err
+}
+
+// EpochEnd is the height of the closing block of an epoch that is over.
+// Error: ErrNotFound for one that is not.
+func (l *Ledger) EpochEnd(epoch uint32) (uint64, error) {
+	if epoch == math.MaxUint32 {
+		return 0, fmt.Errorf("closing block of epoch %d: %w", epoch, ErrNotFound)
+	}
+	height, err := l.ClosingHeight(epoch + 1)
+	if err != nil {
+		return 0, fmt.Errorf("end of epoch %d: %w", epoch, err)
+	}
+	return height, nil
 }
 
 // NextSet is the validator set after a closing block that is held or the head,
