@@ -26,6 +26,7 @@ type cluster struct {
 	spec  *genesis.Spec
 	homes []string
 	nodes []*runningNode
+	ids   []string             // peer ids
 	keys  []*crypto.PrivateKey // funded
 	nonce map[crypto.Address]uint64
 }
@@ -56,6 +57,9 @@ func newCluster(t *testing.T, n, extra int, change func(*genesis.Spec)) *cluster
 		c.keys = append(c.keys, k)
 		c.spec.Alloc = append(c.spec.Alloc, genesis.Allocation{Address: k.Address(), Balance: uint256.MustFromDecimal("1000000000000000000000000")})
 	}
+	for i := range n + extra { // members, and who may become one, can pay for registry calls
+		c.spec.Alloc = append(c.spec.Alloc, genesis.Allocation{Address: testKey(byte(i + 1)).Address(), Balance: uint256.MustFromDecimal("1000000000000000000000000")})
+	}
 	for i := range n + extra {
 		home := t.TempDir()
 		c.homes = append(c.homes, home)
@@ -67,12 +71,13 @@ func newCluster(t *testing.T, n, extra int, change func(*genesis.Spec)) *cluster
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i >= n {
-			continue
-		}
+		c.ids = append(c.ids, id.String())
 		key := testKey(byte(i + 1))
 		if err := os.WriteFile(filepath.Join(home, ValidatorKeyFile), []byte(fmt.Sprintf("%x\n", key.Bytes())), 0o600); err != nil {
 			t.Fatal(err)
+		}
+		if i >= n {
+			continue
 		}
 		c.spec.Validators = append(c.spec.Validators, genesis.Validator{Address: key.Address(), PeerID: id.String(), Name: fmt.Sprintf("node%d", i)})
 	}
@@ -167,10 +172,16 @@ func (c *cluster) connected(want int) {
 // transfer signs the next transfer of funded account k.
 func (c *cluster) transfer(k int, to crypto.Address) *types.Transaction {
 	c.t.Helper()
-	key, id := c.keys[k], new(big.Int).SetUint64(c.spec.ChainID)
+	return c.sign(c.keys[k], to, 1, 21_000, nil)
+}
+
+// sign signs the next transaction of a funded key.
+func (c *cluster) sign(key *crypto.PrivateKey, to crypto.Address, wei int64, gas uint64, data []byte) *types.Transaction {
+	c.t.Helper()
+	id := new(big.Int).SetUint64(c.spec.ChainID)
 	signer := types.LatestSignerForChainID(id)
 	tx := types.NewTx(&types.DynamicFeeTx{
-		ChainID: id, Nonce: c.nonce[key.Address()], To: &to, Value: big.NewInt(1), Gas: 21000,
+		ChainID: id, Nonce: c.nonce[key.Address()], To: &to, Value: big.NewInt(wei), Gas: gas, Data: data,
 		GasFeeCap: big.NewInt(10_000_000_000), GasTipCap: big.NewInt(1),
 	})
 	c.nonce[key.Address()]++
@@ -186,7 +197,13 @@ func (c *cluster) transfer(k int, to crypto.Address) *types.Transaction {
 // final.
 func (c *cluster) pay(i, k int, at ...int) {
 	c.t.Helper()
-	tx := c.transfer(k, crypto.Address{19: 9})
+	c.submit(i, c.transfer(k, crypto.Address{19: 9}), at...)
+}
+
+// submit hands a transaction to node i and waits until the nodes at have it
+// final.
+func (c *cluster) submit(i int, tx *types.Transaction, at ...int) {
+	c.t.Helper()
 	if err := c.nodes[i].driver.submit(context.Background(), tx); err != nil {
 		c.t.Fatal(err)
 	}

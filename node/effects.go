@@ -3,7 +3,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -30,20 +29,20 @@ func (d *driver) step(ev consensus.Event) error {
 func (d *driver) carryOut(effects consensus.Effects) error {
 	core := d.core
 	answers, err := d.apply(&effects)
-	for ; err == nil && len(answers) > 0; answers = answers[1:] {
-		effects = d.core.Step(d.mono(), d.wall(), answers[0])
+	for err == nil && d.core == core && len(answers) > 0 {
+		next := answers[0]
+		answers = answers[1:]
+		effects = core.Step(d.mono(), d.wall(), next)
 		var more []consensus.Event
-		if more, err = d.apply(&effects); err == nil && len(effects.Persist) > 0 {
-			answers = slices.Insert(answers, 1, more[0])
+		more, err = d.apply(&effects)
+		if len(more) > 0 && more[0] == (consensus.Persisted{}) {
+			answers = append(more[:1:1], answers...)
 			more = more[1:]
 		}
 		answers = append(answers, more...)
-		if d.core != core {
-			return err // the epoch is over: what is left was for the old core
-		}
 	}
 	if err != nil || d.core != core {
-		return err
+		return err // a new core has told its own state; what is left was for the old one
 	}
 	status := d.core.Status()
 	if last := d.state.Load(); last != nil && last.View != status.View {
