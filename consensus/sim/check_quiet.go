@@ -27,7 +27,7 @@ func (w *world) settleTime() int64 { return max(10*w.delta(), 5*second) + 4*w.de
 // calm: where nobody is faulty and clocks agree, the transaction that ends the
 // idleness is proposed at once, voted for at once, and no view is given up.
 func (c *checks) calm(w *world, s *stage) {
-	if !w.faultless() {
+	if !s.faultless {
 		return
 	}
 	if took, most := w.now-s.began, 4*w.delta()+w.plan.minInterval*millisecond; took > most {
@@ -38,10 +38,11 @@ func (c *checks) calm(w *world, s *stage) {
 	}
 }
 
-// faultless says whether, after healing, every member runs, is honest and has a
-// clock that never was far off.
+// faultless says whether, after healing, every member runs, votes, is honest and
+// has a clock that never was far off.
 func (w *world) faultless() bool {
-	return len(w.plan.adversaries) == 0 && w.plan.dead == 0 && w.plan.maxSkew <= 2*healedSkew
+	voting := w.live(func(nd *node) bool { return !nd.marked })
+	return voting && len(w.plan.adversaries) == 0 && w.plan.dead == 0 && w.plan.maxSkew <= 2*healedSkew
 }
 
 // quiet: an idle network sends nothing but heartbeats, and then the first
@@ -61,6 +62,7 @@ func (c *checks) quiet(w *world, s *stage) {
 	if w.now-s.began > length {
 		s.begin(w, phaseWake)
 		s.target = w.highest() + 1
+		s.faultless = w.faultless()
 		s.nullified = w.coverage[sawNullification]
 		w.trackOne()
 	}

@@ -28,6 +28,8 @@ const (
 	sawWithheld          // a packet stopped by a scripted attack
 	sawOverflow          // a full inbox
 	sawEpoch             // an epoch after the first
+	sawRestore           // a member came back with an old disk
+	sawReturn            // and votes again
 	sawAhead             // a final view that only one node knew when it crashed or was cut off
 
 	occurrences
@@ -37,7 +39,7 @@ var occurrenceNames = [occurrences]string{
 	"crash now", "crash before persist", "torn persist", "crash after persist", "crash mid-send", "crash mid-work",
 	"writes lost", "restart with votes", "nullifications", "notarized and nullified", "final through a descendant",
 	"range syncs", "bodies fetched", "certificates fetched", "invalid blocks", "evidence", "withheld packets",
-	"inbox overflows", "epochs begun", "finalizations only one node committed at healing",
+	"inbox overflows", "epochs begun", "disks restored", "observers that vote again", "finalizations only one node committed at healing",
 }
 
 // Coverage counts what happened in one run or, added up, in many.

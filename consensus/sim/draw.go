@@ -170,7 +170,36 @@ func (p *plan) drawFaults(r *rng) {
 		from, _ := span(1, 1)
 		add(incident{kind: faultPause, at: from, node: r.intn(all), amount: d * r.between(1, 20)})
 	}
+	for range some(150, 3) {
+		from, _ := span(1, 1)
+		add(incident{kind: faultMute, at: from, node: r.intn(all), amount: d * r.between(1, 20)})
+	}
+	p.drawRestores(r.fork(6), add)
 	p.drawAttacks(r.fork(5), add)
+}
+
+// drawRestores brings members back from an old copy of their disk, as few as leave
+// a quorum of members that remember all their votes.
+func (p *plan) drawRestores(r *rng, add func(incident)) {
+	bad := p.dead
+	for _, a := range p.adversaries {
+		bad |= setOf(a.member)
+	}
+	spare := p.members - quorums[p.members]
+	for i := range p.members {
+		if bad.has(i) {
+			spare--
+		}
+	}
+	for i := 0; i < p.members && spare > 0; i++ {
+		if bad.has(i) || !r.chance(60) {
+			continue
+		}
+		spare--
+		copied := r.between(0, p.chaos/2)
+		add(incident{kind: faultBackup, at: copied, node: i})
+		add(incident{kind: faultRestore, at: r.between(copied, p.chaos), node: i, amount: p.delta * millisecond * r.between(0, 5)})
+	}
 }
 
 // drawAttacks adds scripted schedules: purely random ones miss the few in which

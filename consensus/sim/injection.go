@@ -1,5 +1,7 @@
 package sim
 
+import "cairn/consensus"
+
 // strikeFault begins a fault of the plan.
 func (w *world) strikeFault(f *incident) {
 	if w.healed {
@@ -19,6 +21,14 @@ func (w *world) strikeFault(f *incident) {
 		}
 	case faultClock:
 		w.nodes[f.node].wallSkew += f.amount / millisecond
+	case faultMute:
+		w.nodes[f.node].mute(true)
+		w.queue.push(event{at: w.now + f.amount, kind: evUnmute, node: int32(f.node), generation: w.nodes[f.node].generation})
+	case faultBackup:
+		copied := w.nodes[f.node].disk.durable.clone()
+		w.nodes[f.node].backup = &copied
+	case faultRestore:
+		w.nodes[f.node].restore(f.amount)
 	case faultPause:
 		nd := w.nodes[f.node]
 		if nd.up && !nd.paused {
@@ -53,6 +63,28 @@ func (nd *node) strike() {
 	}
 }
 
+// mute tells the core to sign nothing, as for want of disk space, or to go on.
+func (nd *node) mute(on bool) {
+	if nd.up {
+		nd.inbox = append(nd.inbox, input{event: consensus.Pause{Paused: on}})
+		nd.run()
+	}
+}
+
+// restore puts an old copy of the disk in place of a node's own. The copy is
+// marked: its votes are not all that this key has cast.
+func (nd *node) restore(down int64) {
+	if nd.backup == nil {
+		return
+	}
+	nd.downFor, nd.armed = down, crashNow
+	nd.crash(0)
+	nd.disk.durable, nd.marked = nd.backup.clone(), true
+	nd.disk.view, nd.disk.log = nd.disk.durable.clone(), nil
+	nd.w.saw(sawRestore)
+	nd.w.note(nd, "restored at height %d", nd.disk.view.head().Height)
+}
+
 // heal ends all faults: links are whole, processes run, clocks are nearly right.
 // Adversaries stay, and so do the members that the plan leaves dead.
 func (w *world) heal() {
@@ -61,6 +93,7 @@ func (w *world) heal() {
 	w.network.active = nil
 	for _, nd := range w.nodes {
 		nd.crashArmed = false
+		nd.mute(false)
 		nd.wallSkew = max(min(nd.wallSkew, healedSkew), -healedSkew)
 		if w.plan.dead.has(nd.id) {
 			nd.kill()

@@ -19,12 +19,13 @@ type packet struct {
 // request asks for one thing: certificates of a range, a block, the head, or the
 // final blocks above a height.
 type request struct {
-	views *consensus.ViewRange
-	epoch uint32 // of views
-	block crypto.Hash
-	head  bool
-	above uint64
-	chain bool
+	views  *consensus.ViewRange
+	epoch  uint32 // of views or report
+	block  crypto.Hash
+	head   bool
+	report bool // the current view, for an observer
+	above  uint64
+	chain  bool
 }
 
 type response struct {
@@ -34,6 +35,8 @@ type response struct {
 	proofs       []*consensus.Certificate // of a chain's blocks, nil where they have none of their own
 	chain        bool
 	head         bool
+	view         uint64 // a report
+	epoch        uint32
 	missing      crypto.Hash // a block that the peer has not got
 }
 

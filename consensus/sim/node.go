@@ -19,6 +19,8 @@ type node struct {
 	own       []uint32 // transactions submitted here: a pool keeps its own
 	wallSkew  int64    // ms
 	drift     int64    // ppm
+	backup    *tables  // a copy of the disk
+	marked    bool     // the disk is such a copy: an observer
 	core      *consensus.Core
 	coreEpoch uint32
 
@@ -43,6 +45,7 @@ type node struct {
 	known      map[uint32]bool // in the pool or final
 	working    bool            // last WorkPending
 	wanted     []want
+	reported   map[int]bool  // members that told an observer their view
 	toldAt     map[int]int64 // by peer: when it was last answered across epochs
 	armed      crashPoint    // of an armed crash
 	crashArmed bool
@@ -55,7 +58,8 @@ type input struct {
 	event consensus.Event
 	body  *block
 	chain *response
-	from  int // node that sent event, for messages
+	from  int    // node that sent event, for messages
+	epoch uint32 // of a report
 }
 
 // work is the part of Effects that follows sending.
@@ -84,6 +88,7 @@ func (nd *node) start() {
 	w := nd.w
 	nd.up, nd.booted = true, w.now
 	nd.generation++
+	nd.reported = map[int]bool{}
 	nd.monoBase = w.rng.between(1, 1000)
 	nd.busy, nd.paused, nd.atWork, nd.ticking, nd.working, nd.crashArmed = false, false, false, false, false, false
 	nd.inbox, nd.wanted, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, 0, nil, nil
@@ -121,6 +126,10 @@ func (nd *node) start() {
 // ledger is ahead of it.
 func (nd *node) newCore() consensus.Effects {
 	db := &nd.disk.view
+	if nd.marked && nd.coreEpoch < db.floor.epoch && len(nd.reported) >= quorums[nd.w.plan.members] {
+		nd.recollected() // all it can have signed is of the epoch that has ended
+	}
+	nd.reported = map[int]bool{}
 	cfg := nd.w.config(nd)
 	cfg.Root = consensus.Root{Block: db.floor.block.Block, View: db.floor.view, Finalization: db.floor.finalization}
 	core, effects, err := consensus.New(cfg, voteLog(db.records), nd.mono(), nd.wall())
@@ -281,7 +290,16 @@ func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
 	w.traceStep(nd, ev, &eff)
 	join(all, &eff)
 	nd.status = nd.core.Status()
+	if nd.marked && !nd.status.Observing {
+		nd.recollected()
+	}
 	w.checks.stepped(nd)
+}
+
+// recollected takes the mark of an old copy off the disk.
+func (nd *node) recollected() {
+	nd.marked = false
+	nd.w.saw(sawReturn)
 }
 
 // join appends the effects of a later step.

@@ -50,9 +50,12 @@ const (
 	faultStrike                        // whoever of src persists a vote of kinds dies at point
 	faultClock                         // node's wall clock steps by amount
 	faultPause                         // node's process stands still for amount
+	faultMute                          // node's driver tells its core to sign nothing for amount
+	faultBackup                        // node's disk is copied
+	faultRestore                       // node dies and comes back with that copy, as an observer
 )
 
-var faultNames = [...]string{"", "cut", "withhold", "crash", "blackout", "strike", "clock", "pause"}
+var faultNames = [...]string{"", "cut", "withhold", "crash", "blackout", "strike", "clock", "pause", "mute", "backup", "restore"}
 
 // incident is one thing that goes wrong between at and until (µs).
 type incident struct {
@@ -95,7 +98,11 @@ func (f incident) String() string {
 			crashPointNames[f.point], float64(f.amount)/1000, float64(f.until)/1000)
 	case faultClock:
 		fmt.Fprintf(&b, " n%d steps %+dms", f.node, f.amount/millisecond)
-	case faultPause:
+	case faultBackup:
+		fmt.Fprintf(&b, " n%d", f.node)
+	case faultRestore:
+		fmt.Fprintf(&b, " n%d, down %.1fms", f.node, float64(f.amount)/1000)
+	case faultPause, faultMute:
 		fmt.Fprintf(&b, " n%d for %.1fms", f.node, float64(f.amount)/1000)
 	}
 	return b.String()

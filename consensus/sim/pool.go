@@ -57,17 +57,19 @@ func (nd *node) included(b *block, t uint32) bool {
 	return false
 }
 
-// hasWork says whether a builder would include something now. Transactions of the
-// newest executed block do not count while it is likely to become final.
+// hasWork says whether a builder would include something in the next block. What
+// a block of the current view holds does not count while it is likely to become
+// final; what a block of a view that failed holds does.
 func (nd *node) hasWork() bool {
 	if len(nd.pool) == 0 {
 		return false
 	}
-	if nd.newest == nil || nd.w.now-nd.newestAt > 4*nd.w.delta() {
-		return true
+	base := nd.w.blocks[nd.status.Tip]
+	if nd.newest != nil && nd.newest.View >= nd.status.View && nd.w.now-nd.newestAt < 4*nd.w.delta() {
+		base = nd.newest
 	}
 	for _, t := range nd.pool {
-		if !nd.included(nd.newest, t) {
+		if !nd.included(base, t) {
 			return true
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	evDisrupt                        // an adversary acts by itself
 	evPhase                          // the world checks whether its phase is over
 	evResume                         // a paused node goes on
+	evUnmute                         // a muted node may sign again
 	evSeek                           // a wanted body has not come
 )
 

@@ -100,6 +100,11 @@ func (nd *node) forget(h crypto.Hash) {
 func (nd *node) poll() {
 	nd.w.queue.push(event{at: nd.w.now + nd.w.plan.pollEvery, kind: evPoll, node: int32(nd.id), generation: nd.generation})
 	nd.ask(nd.randomPeer(), &request{head: true})
+	if nd.marked && len(nd.reported) < quorums[nd.w.plan.members] {
+		for i := range nd.w.plan.members {
+			nd.ask(i, &request{report: true, epoch: nd.coreEpoch})
+		}
+	}
 	nd.run()
 }
 
@@ -117,6 +122,15 @@ func (nd *node) answer(to int, r *request) {
 		} else if r.epoch == nd.coreEpoch {
 			out.certificates = nd.certificates(r.views.From, r.views.To)
 		}
+	case r.report:
+		// A member that does not remember its votes must not report: its view may
+		// be lower than one in which it helped to make a certificate.
+		if nd.self < 0 || nd.marked || r.epoch != nd.coreEpoch {
+			return
+		}
+		view := nd.core.Status().View
+		out.view, out.epoch = view, nd.coreEpoch
+		out.certificates = nd.certificates(view-1, view-1)
 	case r.head:
 		out.head = true
 		if out.finalization = db.proofs[db.last]; out.finalization != nil {
@@ -155,7 +169,8 @@ func (nd *node) certificates(from, to uint64) []consensus.Certificate {
 	return append(out, held[:min(len(held), answerLimit)]...)
 }
 
-// accept takes the answer of another node. Blocks and certificates are what they claim to be:
+// accept takes the answer of another node. Certificates that were asked for come
+// from nobody: the core answers a straggler's certificates with better ones. Blocks and certificates are what they claim to be:
 // hashes and signatures were checked.
 func (nd *node) accept(from int, r *response) {
 	switch {
@@ -166,7 +181,7 @@ func (nd *node) accept(from int, r *response) {
 	default:
 		for i := range r.certificates {
 			nd.w.saw(sawFetchCertificates)
-			nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: r.certificates[i]}, from: from})
+			nd.enqueue(input{event: consensus.CertificateReceived{From: -1, Certificate: r.certificates[i]}, from: from})
 		}
 		if r.missing != (crypto.Hash{}) {
 			nd.seek(r.missing)
@@ -175,6 +190,9 @@ func (nd *node) accept(from int, r *response) {
 			nd.store(b)
 			nd.w.saw(sawFetchBlock)
 			nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
+		}
+		if member := nd.w.nodes[from].self; r.view > 0 && r.epoch == nd.coreEpoch && nd.marked {
+			nd.enqueue(input{event: consensus.ViewReported{From: member, View: r.view}, from: from, epoch: r.epoch})
 		}
 	}
 }
@@ -197,7 +215,7 @@ func (nd *node) follow(from int, r *response) {
 		nd.ask(from, &request{chain: true, above: height})
 		return
 	}
-	nd.enqueue(input{event: consensus.CertificateReceived{From: nd.w.nodes[from].self, Certificate: *r.finalization}, from: from})
+	nd.enqueue(input{event: consensus.CertificateReceived{From: -1, Certificate: *r.finalization}, from: from})
 }
 
 // adopt commits blocks that verified finalizations make final, and tells the core
@@ -238,6 +256,11 @@ func (nd *node) otherEpoch(in input) bool {
 		epoch = e.Vote.Epoch
 	case consensus.CertificateReceived:
 		epoch = e.Certificate.Epoch
+	case consensus.ViewReported:
+		if in.epoch == nd.coreEpoch {
+			nd.reported[e.From] = true
+		}
+		return in.epoch != nd.coreEpoch
 	}
 	if epoch == nd.coreEpoch {
 		return false

@@ -111,6 +111,37 @@ func TestPlantedFaults(t *testing.T) {
 	}
 }
 
+// A disk restored from a copy has forgotten votes: a driver that does not make
+// its core an observer is noticed.
+func TestRestoredCopyMustObserve(t *testing.T) {
+	t.Parallel()
+	for seed := uint64(1); seed <= 1000; seed++ {
+		w := newWorld(Options{Seed: seed})
+		w.careless = true
+		w.play()
+		if w.violation != nil {
+			t.Logf("found by seed %d: %v", seed, w.violation)
+			return
+		}
+	}
+	t.Fatal("1,000 seeds pass although restored copies vote at once")
+}
+
+// A mixture of seeds that brings none of these about tests less than it says.
+func TestSeedsCoverWhatTheyShould(t *testing.T) {
+	t.Parallel()
+	var all Coverage
+	for seed := uint64(1); seed <= plain; seed++ {
+		r := Run(Options{Seed: seed})
+		all.Add(&r.Coverage)
+	}
+	for i, n := range all {
+		if n == 0 {
+			t.Errorf("no %s in %d seeds", occurrenceNames[i], plain)
+		}
+	}
+}
+
 // The quorums that checkers use are written by hand; two of them must share an
 // honest member, and the honest members alone must be one.
 func TestQuorumTable(t *testing.T) {

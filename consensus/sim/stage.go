@@ -20,6 +20,7 @@ type stage struct {
 	target    uint64
 	tracked   []uint32 // transactions that must become final
 	sent      uint64   // messages when the network was last heard
+	faultless bool     // when the quiet ended
 	nullified uint64   // views when the quiet ended
 	silence   int64    // µs since when nothing was sent
 	height    uint64   // when the quiet began

@@ -57,6 +57,7 @@ type world struct {
 	faults    fault.Set
 	checks    checks
 	violation *Violation
+	careless  bool     // restored copies vote at once, for a test
 	ignored   []string // rules that do not end the run, for tests of checkers
 	healed    bool
 	stage     stage
@@ -199,6 +200,8 @@ func (w *world) handle(e *event) {
 		nd.timedOut(e.packet.request.block, int(e.arg))
 	case evDisrupt:
 		nd.disrupt()
+	case evUnmute:
+		nd.mute(false)
 	case evResume:
 		nd.paused = false
 		nd.run()
@@ -254,6 +257,7 @@ func (w *world) config(nd *node) consensus.Config {
 		Sign:  func(d crypto.Hash) crypto.Signature { return sign(nd.self, d) },
 		Delta: p.delta, DeltaMax: p.deltaMax, MinInterval: p.minInterval, Heartbeat: p.heartbeat,
 	}
+	c.Observer = nd.marked && !w.careless
 	if nd.honest() {
 		c.Fault = w.faults
 	}
