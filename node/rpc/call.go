@@ -2,12 +2,14 @@ package rpc
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
+	"github.com/holiman/uint256"
 
 	"cairn/crypto"
 	"cairn/ledger/chain"
@@ -79,45 +81,59 @@ func (a *ethAPI) checkForm(c *callArgs) error {
 	return nil
 }
 
-// gas is what the call needs: there is no code, so it is what it costs before
-// any.
+// gas is what the call needs: there is no code but the registry's, so it is
+// known beforehand.
 func (c *callArgs) gas() uint64 {
 	data := types.DynamicFeeTx{To: c.To, Data: c.data()}
 	if c.AccessList != nil {
 		data.AccessList = *c.AccessList
 	}
-	return chain.IntrinsicGas(types.NewTx(&data))
+	return chain.Gas(types.NewTx(&data))
 }
 
-// run holds a call against the state at a block: nothing happens in it but a
-// transfer. It answers the gas that it needs.
-func (a *ethAPI) run(c *callArgs, at *rpc.BlockNumberOrHash) (uint64, error) {
+// run tries a call on the state at a block: a transfer, or a method of the
+// registry. It answers the output and the gas that is needed.
+func (a *ethAPI) run(c *callArgs, at *rpc.BlockNumberOrHash) (output hexutil.Bytes, gas uint64, err error) {
 	if err := a.checkForm(c); err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	height, err := a.resolve(at)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	header, err := a.b.Ledger.HeaderByHeight(height)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	rules := &a.b.Ledger.Config().Rules
-	need := c.gas()
-	if limit := rules.GasLimit; need > limit {
-		return 0, fmt.Errorf("gas required exceeds allowance (%d)", limit)
+	need, limit := c.gas(), a.b.Ledger.Config().Rules.GasLimit
+	if need > limit {
+		return nil, 0, fmt.Errorf("gas required exceeds allowance (%d)", limit)
 	}
 	if c.Gas != nil && uint64(*c.Gas) < need {
-		return 0, fmt.Errorf("%w: have %d, want %d", chain.ErrIntrinsicGas, uint64(*c.Gas), need)
+		return nil, 0, fmt.Errorf("%w: have %d, want %d", chain.ErrIntrinsicGas, uint64(*c.Gas), need)
 	}
 	if err := a.checkFunds(c, height, header, need); err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	if *c.To == chain.RegistryAddress {
-		return 0, errExecutionReverted
+		output, err = a.b.callRegistry(c, height)
 	}
-	return need, nil
+	return output, need, err
+}
+
+// callRegistry tries a method of the registry. A refusal is code 3 with the ABI
+// encoding of Error(string).
+func (s *service) callRegistry(c *callArgs, height uint64) (hexutil.Bytes, error) {
+	call := chain.Call{From: c.from(), Input: c.data()}
+	if c.Value != nil {
+		call.Value = uint256.MustFromBig(c.Value.ToInt()) // JSON holds no more than 256 bits of it
+	}
+	out, err := chain.CallRegistry(s.Ledger.Config(), stateAt{s.Ledger, height}, call)
+	var refused *chain.RevertError
+	if errors.As(err, &refused) {
+		return nil, &callError{code: codeReverted, text: refused.Error(), data: hexutil.Encode(refused.Output())}
+	}
+	return out, err
 }
 
 // checkFunds says whether the sender can pay for the value and, where a price is
@@ -160,22 +176,26 @@ func (a *ethAPI) checkFunds(c *callArgs, height uint64, header *types.Header, ne
 // in place of the real ones.
 type overrides map[string]json.RawMessage
 
-// Call answers what an account without code answers: nothing. The registry
-// reverts, as it does for a transaction.
+// Call answers what a method of the registry answers; an account without code
+// answers nothing.
 func (a *ethAPI) Call(c callArgs, at *rpc.BlockNumberOrHash, state, block *overrides) (hexutil.Bytes, error) {
 	if state != nil && len(*state) > 0 || block != nil && len(*block) > 0 {
 		return nil, errNoStateOverrides
 	}
-	_, err := a.run(&c, at)
-	return hexutil.Bytes{}, err
+	out, _, err := a.run(&c, at)
+	if out == nil {
+		out = hexutil.Bytes{}
+	}
+	return out, err
 }
 
-// EstimateGas answers the intrinsic gas, which is all that a transfer uses.
+// EstimateGas answers the gas that a transfer or a call of the registry needs,
+// exactly.
 func (a *ethAPI) EstimateGas(c callArgs, at *rpc.BlockNumberOrHash, state, block *overrides) (hexutil.Uint64, error) {
 	if state != nil && len(*state) > 0 || block != nil && len(*block) > 0 {
 		return 0, errNoStateOverrides
 	}
-	gas, err := a.run(&c, at)
+	_, gas, err := a.run(&c, at)
 	return hexutil.Uint64(gas), err
 }
 
@@ -186,18 +206,21 @@ type accessList struct {
 	Error      string           `json:"error,omitempty"`
 }
 
-// CreateAccessList answers an empty list: without code nothing is accessed.
+// CreateAccessList answers the list that was given, else an empty one: no access
+// is made cheaper by it.
 func (a *ethAPI) CreateAccessList(c callArgs, at *rpc.BlockNumberOrHash) (*accessList, error) {
-	given := c.AccessList
-	c.AccessList = nil
-	gas, err := a.run(&c, at)
-	if err == errExecutionReverted {
-		return &accessList{AccessList: types.AccessList{}, GasUsed: hexutil.Uint64(c.gas()), Error: err.Error()}, nil
+	out := &accessList{AccessList: types.AccessList{}}
+	if c.AccessList != nil {
+		out.AccessList = append(out.AccessList, *c.AccessList...)
 	}
-	out := &accessList{AccessList: types.AccessList{}, GasUsed: hexutil.Uint64(gas)}
-	if err == nil && given != nil && len(*given) > 0 {
-		out.AccessList, c.AccessList = *given, given // what the caller wants on it stays on it
-		out.GasUsed = hexutil.Uint64(c.gas())
+	_, _, err := a.run(&c, at)
+	var refused *callError
+	if errors.As(err, &refused) && refused.code == codeReverted {
+		out.Error, err = refused.text, nil
 	}
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	out.GasUsed = hexutil.Uint64(c.gas())
+	return out, nil
 }

@@ -44,7 +44,6 @@ var (
 	errHashNotFound      = errors.New("header for hash not found")
 	errUnknownBlock      = errors.New("unknown block")
 	errFilterNotFound    = errors.New("filter not found")
-	errExecutionReverted = &callError{code: codeReverted, text: "execution reverted", data: "0x"}
 	errNoStateOverrides  = &callError{code: codeInvalidParams, text: "state and block overrides are not supported: there is no code to execute"}
 	errBothInputs        = &callError{code: codeInvalidParams, text: `both "data" and "input" are set and not equal. Please use "input" to pass transaction call data`}
 	errBothFees          = &callError{code: codeInvalidParams, text: "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"}

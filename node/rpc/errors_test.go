@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/accounts/abi"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
 
@@ -122,14 +124,14 @@ func TestCallErrors(t *testing.T) {
 		{"eth_call", []any{object{"data": "0x00"}}, -32000, "contract creation is not supported"},
 		{"eth_call", []any{object{"to": to, "data": "0x00", "input": "0x01"}}, -32602, `both "data" and "input" are set and not equal`},
 		{"eth_call", []any{object{"to": to, "value": "0x1"}}, -32000, "insufficient funds for gas * price + value"},
-		{"eth_call", []any{object{"to": registry}}, 3, "execution reverted"},
+		{"eth_call", []any{object{"to": registry}}, 3, "execution reverted: no such method"},
 		{"eth_call", []any{object{"to": to}, "latest", object{to: object{"code": "0x00"}}}, -32602, "overrides are not supported"},
 		{"eth_estimateGas", []any{object{"to": to, "gasPrice": "0x1", "maxFeePerGas": "0x1"}}, -32602, "both gasPrice and"},
 		{"eth_estimateGas", []any{object{"to": to, "gasPrice": "0x1"}}, -32000, "max fee per gas less than block base fee"},
 		{"eth_estimateGas", []any{object{"to": to, "gasPrice": "0x174876e800"}}, -32000, "gas required exceeds allowance (0)"},
 		{"eth_estimateGas", []any{object{"to": to, "gas": "0x1"}}, -32000, "intrinsic gas too low"},
 		{"eth_estimateGas", []any{object{"to": to, "chainId": "0x1"}}, -32602, "chainId does not match node's (have=1, want=7357)"},
-		{"eth_estimateGas", []any{object{"to": registry}}, 3, "execution reverted"},
+		{"eth_estimateGas", []any{object{"to": registry}}, 3, "execution reverted: no such method"},
 		{"eth_getLogs", []any{object{"blockHash": "0x" + strings.Repeat("9", 64)}}, -32000, "unknown block"},
 		{"eth_getLogs", []any{object{"blockHash": "0x" + strings.Repeat("9", 64), "fromBlock": "0x0"}}, -32602, "cannot specify both BlockHash and FromBlock/ToBlock"},
 		{"eth_getLogs", []any{object{"fromBlock": "0x2", "toBlock": "0x1"}}, -32602, "invalid block range params"},
@@ -145,7 +147,9 @@ func TestCallErrors(t *testing.T) {
 		}
 	}
 	err := f.dial().Call(nil, "eth_call", object{"to": registry})
-	equal(t, "data of a revert", err.(rpc.DataError).ErrorData(), any("0x"))
+	reason, unpackErr := abi.UnpackRevert(hexutil.MustDecode(err.(rpc.DataError).ErrorData().(string)))
+	check(t, unpackErr)
+	contains(t, reason, "no such method")
 }
 
 // TestNull: what is not there is null, not an error.

@@ -121,13 +121,17 @@ func (a *ethAPI) tips(h *types.Header, percentiles []float64) ([]*hexutil.Big, e
 	if err != nil {
 		return nil, err
 	}
+	receipts, err := a.b.Ledger.Receipts(h.Number.Uint64())
+	if err != nil {
+		return nil, err
+	}
 	type paid struct {
 		tip *big.Int
 		gas uint64
 	}
 	all := make([]paid, len(b.Transactions()))
 	for i, tx := range b.Transactions() {
-		all[i] = paid{tip: tx.EffectiveGasTipValue(h.BaseFee), gas: chain.IntrinsicGas(tx)}
+		all[i] = paid{tip: tx.EffectiveGasTipValue(h.BaseFee), gas: receipts[i].GasUsed}
 	}
 	slices.SortStableFunc(all, func(x, y paid) int { return x.tip.Cmp(y.tip) })
 	sum, at := all[0].gas, 0

@@ -78,7 +78,7 @@ func (e encoder) block(b *types.Block, full bool) *block {
 type transaction struct {
 	BlockHash        *crypto.Hash      `json:"blockHash"`
 	BlockNumber      *hexutil.Big      `json:"blockNumber"`
-	BlockTimestamp   *hexutil.Uint64   `json:"blockTimestamp,omitempty"`
+	BlockTimestamp   *hexutil.Uint64   `json:"blockTimestamp"`
 	From             crypto.Address    `json:"from"`
 	Gas              hexutil.Uint64    `json:"gas"`
 	GasPrice         *hexutil.Big      `json:"gasPrice"`

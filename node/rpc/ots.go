@@ -115,7 +115,6 @@ func (a *otsAPI) details(b *types.Block, err error) (*otsDetails, error) {
 		fees.Add(fees, new(big.Int).Mul(r.EffectiveGasPrice, new(big.Int).SetUint64(r.GasUsed)))
 	}
 	out := &otsDetails{Block: a.blockOf(b), TotalFees: (*hexutil.Big)(fees)}
-	out.Block.Transactions = nil
 	return out, nil
 }
 
