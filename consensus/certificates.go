@@ -8,6 +8,7 @@ func (c *Core) onVote(from int, v *Vote) {
 		return
 	}
 	c.heard[v.Signer] = c.view
+	c.recognize(v)
 	c.count(v)
 	c.answer(from, v.View)
 }
@@ -85,6 +86,7 @@ func (c *Core) absorb(vs *viewState, cert *Certificate) {
 		v := Vote{Subject: cert.Subject, Signer: uint16(m), Signature: cert.Signatures[next]}
 		next++
 		c.heard[m] = c.view
+		c.recognize(&v)
 		c.tallied(vs, &v)
 	}
 }

@@ -19,7 +19,7 @@ import (
 //
 // and read the diff. Commands:
 //
-//	new n= self= [delta= delta-max= min-interval= heartbeat= epoch= skew= observer fault=]
+//	new n= self= [delta= delta-max= min-interval= heartbeat= epoch= skew= observer above= fault=]
 //	block NAME parent= view= [height= epoch= proposer= time=]   defines a block
 //	work on|off · tick +N · pause on|off · report from= view=
 //	votes [from=]        lines: v1 notarize A on v0 from 3 | v1 nullify from 3
@@ -95,7 +95,7 @@ func (k *conversation) run() {
 	case "durable":
 		k.step(BlockDurable{Block: k.named(k.first())})
 	case "synced":
-		f := k.parseCertificate(fmt.Sprintf("v%d finalization %s on v%d [0 1 2]", k.int("v", 0), k.str("block", ""), k.int("on", 0)))
+		f := k.parseCertificate(fmt.Sprintf("v%d finalization %s on v%d [1 2 3]", k.int("v", 0), k.str("block", ""), k.int("on", 0)))
 		k.step(Synced{Block: k.named(k.str("block", "")), Finalization: f})
 	case "restart":
 		k.records = k.records[:len(k.records)-k.int("forget", 0)]
@@ -120,7 +120,7 @@ func flags(s Status) string {
 	for _, f := range []struct {
 		on   bool
 		name string
-	}{{s.Armed, "armed"}, {s.Voting, "voting"}, {s.Observing, "observing"}, {s.Ended, "ended"}, {s.Halted != "", "halted"}} {
+	}{{s.Armed, "armed"}, {s.Voting, "voting"}, {s.Observing, "observing"}, {s.Twin, "twin"}, {s.Ended, "ended"}, {s.Halted != "", "halted"}} {
 		if f.on {
 			out += " " + f.name
 		}
@@ -134,6 +134,7 @@ func (k *conversation) new() {
 	k.cfg.Delta, k.cfg.DeltaMax = int64(k.int("delta", 500)), int64(k.int("delta-max", 4000))
 	k.cfg.MinInterval, k.cfg.Heartbeat = int64(k.int("min-interval", 0)), int64(k.int("heartbeat", 0))
 	k.cfg.Epoch, k.cfg.Observer = uint32(k.int("epoch", 0)), k.d.HasArg("observer")
+	k.cfg.ObserveAbove = uint64(k.int("above", 0))
 	for _, f := range fault.All() {
 		if f.String() == k.str("fault", "") {
 			k.cfg.Fault = fault.Of(f)
@@ -256,6 +257,9 @@ func (k *conversation) show(e Effects) {
 	}
 	for _, ev := range e.Evidence {
 		fmt.Fprintf(&k.out, "evidence %s, %s\n", k.vote(&ev.A), k.vote(&ev.B))
+	}
+	if e.Twin != nil {
+		fmt.Fprintf(&k.out, "twin    %s\n", k.vote(e.Twin))
 	}
 	if e.Halt != "" {
 		fmt.Fprintf(&k.out, "halt    %s\n", k.shorten(e.Halt))

@@ -28,6 +28,7 @@ type Core struct {
 	halted    string
 	paused    bool
 	observing bool
+	twin      bool // somebody else signs with our key
 	ended     bool // a closing block is final: nobody votes here any more
 	replaying bool // records are being read: nothing is signed meanwhile
 	overflow  bool // a certified block found no place
@@ -96,8 +97,9 @@ type Status struct {
 	TipView           uint64      // highest notarized view, LastFinalizedView if none is above it
 	Tip               crypto.Hash // block of TipView, on which the next leader builds
 	Armed             bool
-	Voting            bool // a member that is neither halted, paused, observing nor at the end of its epoch
+	Voting            bool // a member that is neither halted, paused, observing, doubled nor at the end of its epoch
 	Observing         bool
+	Twin              bool // a vote of our own key came that this core did not make
 	Ended             bool // a closing block is final: this core's epoch is over
 	Behind            bool // the gap to the last finalized block is longer than a core walks back
 	Halted            string
@@ -109,7 +111,7 @@ func (c *Core) Status() Status {
 	s := Status{
 		Epoch: c.cfg.Epoch, View: c.view, Leader: c.leader(c.view),
 		LastFinalizedView: c.final.view, CommittedView: c.comView, CommittedHeight: c.committed.Height,
-		TipView: c.final.view, Tip: c.final.block, Armed: c.armed, Voting: c.voting(), Observing: c.observing,
+		TipView: c.final.view, Tip: c.final.block, Armed: c.armed, Voting: c.voting(), Observing: c.observing, Twin: c.twin,
 		Ended: c.ended, Behind: c.overflow, Halted: c.halted,
 		Views: len(c.views), Blocks: len(c.order),
 	}
@@ -233,7 +235,7 @@ func (c *Core) settle() Effects {
 
 // voting says whether this core signs at all.
 func (c *Core) voting() bool {
-	return c.cfg.Self >= 0 && c.halted == "" && !c.paused && !c.observing && !c.ended && !c.replaying
+	return c.cfg.Self >= 0 && c.halted == "" && !c.paused && !c.observing && !c.twin && !c.ended && !c.replaying
 }
 
 func (c *Core) leader(view uint64) int { return Leader(c.cfg.Epoch, view, c.n) }

@@ -21,3 +21,7 @@ func (c *Core) Certificates(from, to uint64) []Certificate {
 	}
 	return out
 }
+
+// Admitting is the certificate that admitted the core to its current view, nil
+// in view 1 of an epoch. It must not be changed.
+func (c *Core) Admitting() *Certificate { return c.admitting }

@@ -230,24 +230,3 @@ func (c *Core) wakeView() int64 {
 	}
 	return at
 }
-
-// onReport takes the current view of another member while we observe. Once a
-// quorum of others reported, the highest view among them bounds every vote that
-// this key can have cast and forgotten.
-func (c *Core) onReport(from int, view uint64) {
-	if !c.observing || from < 0 || from >= c.n || from == c.cfg.Self || c.reported[from] || c.reports >= c.q {
-		return
-	}
-	c.reported[from] = true
-	c.reports++
-	c.reportView = max(c.reportView, view)
-	c.endObservation()
-}
-
-// endObservation lets an observer vote again once a view at least two above all
-// reported ones is final.
-func (c *Core) endObservation() {
-	if c.observing && c.reports >= c.q && c.final.view >= c.reportView+2 {
-		c.observing = false
-	}
-}

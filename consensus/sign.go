@@ -6,7 +6,7 @@ import "cairn/consensus/internal/fault"
 // replay, sync. It refuses what must never be signed and answers nil then:
 //
 //   - anything by a core that is no member, halted, paused, observing, replaying,
-//     or at the end of its epoch;
+//     whose key another process uses, or at the end of its epoch;
 //   - anything of another epoch, and anything at or below the last finalized
 //     view, which is never below the durable floor;
 //   - a second notarize of a view, or a notarize after our nullify;

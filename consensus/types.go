@@ -205,6 +205,7 @@ type Effects struct {
 	Announce          Announce      // re-send pending transactions
 	WakeAt            int64         // mono milliseconds of the next Tick; 0 = none
 	Evidence          []Evidence
+	Twin              *Vote  // by our own key, but not made by this core: it signs nothing more
 	Halt              string // not empty: stop signing, keep answering reads, say this in health
 }
 
@@ -257,6 +258,9 @@ type Config struct {
 	// records). Nothing is signed until a finalization well above every view that
 	// a quorum of other members reports to be in; see ViewReported.
 	Observer bool
+	// ObserveAbove is a view that an observer knows its key to have reached in
+	// this epoch; it counts like a report, but for no member.
+	ObserveAbove uint64
 	// Fault is for the simulator, which alone can name its values.
 	Fault fault.Set
 }

@@ -1,0 +1,49 @@
+package consensus
+
+import "cairn/consensus/internal/fault"
+
+// This file is what a core does when it cannot, or must not, trust that its own
+// memory of its key's votes is whole.
+
+// onReport takes the current view of another member while we observe. Once a
+// quorum of others reported, the highest view among them bounds every vote that
+// this key can have cast and forgotten: to vote in a view it must have been
+// admitted there by a quorum that had voted in the view before, and one honest
+// member of that quorum is among those that reported.
+func (c *Core) onReport(from int, view uint64) {
+	if !c.observing || from < 0 || from >= c.n || from == c.cfg.Self || c.reported[from] || c.reports >= c.q {
+		return
+	}
+	c.reported[from] = true
+	c.reports++
+	c.reportView = max(c.reportView, view)
+	c.endObservation()
+}
+
+// endObservation lets an observer vote again once a view at least two above all
+// reported ones is final.
+func (c *Core) endObservation() {
+	if c.observing && c.reports >= c.q && c.final.view >= 2 && c.final.view-2 >= c.reportView {
+		c.observing = false
+	}
+}
+
+// recognize looks at a vote of our own key that came from outside, alone or in a
+// certificate. Above the last finalized view our memory is whole: what is not in
+// it was signed by another process. An observer's begins above what the reports
+// bound. What others echo of our own votes is always in it, restarts included.
+func (c *Core) recognize(v *Vote) {
+	if int(v.Signer) != c.cfg.Self || c.twin || c.replaying || v.View <= c.final.view || c.faulty(fault.VotesNotRestored) {
+		return
+	}
+	if c.observing && (c.reports < c.q || v.View-1 <= c.reportView) {
+		return
+	}
+	if vs := c.lookup(v.View); vs != nil {
+		if own := vs.signed(v.Kind); own != nil && own.Subject == v.Subject {
+			return
+		}
+	}
+	c.twin = true
+	c.eff.Twin = v
+}
