@@ -211,8 +211,8 @@ func (c *Core) want(b *blockState, due int64) {
 func (c *Core) fetch() {
 	kept := c.wants[:0]
 	for _, b := range c.wants {
-		if b.here && b.exec != notExecuted {
-			b.wanted = false
+		if b.here && (b.exec != notExecuted || b.durable && !c.executed(b.Parent)) {
+			b.wanted = false // executed, or will be as soon as its parent is
 			continue
 		}
 		kept = append(kept, b)

@@ -19,6 +19,7 @@ type memoryOf struct {
 const (
 	spareViews  = 120
 	spareBlocks = 300
+	heldBlocks  = 1100
 )
 
 func (c *memoryCheck) of(nd *node) *memoryOf {
@@ -41,7 +42,8 @@ func (c *memoryCheck) stepped(nd *node) {
 	m.view, m.final = s.View, s.LastFinalizedView
 	m.highest = max(m.highest, s.View)
 	open := int(s.View - s.LastFinalizedView)
-	if s.Views > open+spareViews || s.Blocks > open+spareBlocks {
+	gap := len(c.w.checks.agreement.chain) - int(s.CommittedHeight) // blocks still to come
+	if s.Views > open+spareViews || s.Blocks > open+gap+spareBlocks || s.Blocks > heldBlocks {
 		c.w.violate("memory", "n%d holds %d views and %d blocks at view %d, final %d", nd.id, s.Views, s.Blocks, s.View, s.LastFinalizedView)
 	}
 }

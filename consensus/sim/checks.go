@@ -10,6 +10,7 @@ type checks struct {
 	certificates map[uint32]*certificateCheck // by epoch
 	agreement    agreementCheck
 	memory       memoryCheck
+	wakes        wakeCheck
 }
 
 func (c *checks) init(w *world) {
@@ -18,6 +19,7 @@ func (c *checks) init(w *world) {
 	c.certificates = map[uint32]*certificateCheck{w.plan.epoch: newCertificateCheck(w, w.genesis)}
 	c.agreement = agreementCheck{w: w, chain: []*block{w.genesis}, where: map[uint32]uint64{}}
 	c.memory = memoryCheck{w: w}
+	c.wakes = wakeCheck{w: w}
 }
 
 // durable is told of every write that became durable on a node's disk.
@@ -112,6 +114,9 @@ func (c *checks) committed(nd *node, b *commit) {
 
 // stepped looks at a core after each step.
 func (c *checks) stepped(nd *node) { c.memory.stepped(nd) }
+
+// woken is told of each Tick.
+func (c *checks) woken(nd *node) { c.wakes.woken(nd) }
 
 func votesIn(m *consensus.Message) []*consensus.Vote {
 	switch {

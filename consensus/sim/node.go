@@ -285,6 +285,7 @@ func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
 	w.steps++
 	if _, ok := ev.(consensus.Tick); ok {
 		nd.ticking = false
+		w.checks.woken(nd)
 	}
 	eff := nd.core.Step(nd.mono(), nd.wall(), ev)
 	w.traceStep(nd, ev, &eff)

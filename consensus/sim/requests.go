@@ -211,7 +211,7 @@ func (nd *node) follow(from int, r *response) {
 		return
 	}
 	height := nd.disk.view.head().Height
-	if top := r.blocks[0].Height; top > height+nd.w.plan.syncGap {
+	if top := r.blocks[0].Height; top > height+nd.w.plan.syncGap || nd.status.Behind {
 		nd.ask(from, &request{chain: true, above: height})
 		return
 	}
