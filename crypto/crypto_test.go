@@ -194,7 +194,7 @@ func TestGenerateKey(t *testing.T) {
 }
 
 // order is the curve's.
-var order = func() *big.Int { return new(big.Int).Set(secp256k1.S256().N) }()
+var order = func() *big.Int { return new(big.Int).Set(secp256k1.Params().N) }()
 
 func withScalar(sig Signature, at int, n *big.Int) Signature {
 	n.FillBytes(sig[at : at+32])

@@ -29,6 +29,7 @@ import (
 	"cairn/ledger/chain"
 	"cairn/ledger/pool"
 	"cairn/ledger/store"
+	"cairn/node/rpc"
 	"cairn/p2p"
 )
 
@@ -70,7 +71,7 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{cfg: cfg, log: log}
 	defer func() {
 		if err != nil {
-			n.release()
+			_ = n.release() // err says why
 		}
 	}()
 	if err := n.takeLock(); err != nil {
@@ -149,11 +150,15 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 	cfg := live.Config()
 	d := &driver{
 		log: n.log, net: consensus.Network{ChainID: n.spec.ChainID, Genesis: live.Genesis().Hash()},
-		rules: &cfg.Rules, key: key, signer: cfg.Signer(), ledger: live, store: n.store, pool: pool.New(pool.DefaultConfig(), cfg),
+		rules: &cfg.Rules, key: key, signer: cfg.Signer(), ledger: live, store: n.store,
 		meters: newMeters(), started: make(chan struct{}), endings: newPace(time.Second), reserve: uint64(n.cfg.Store.ReserveMiB) << 20,
 		inbox: make(chan any, inboxLength), work: make(chan struct{}, 1), origin: time.Now(),
 		bodies: make(map[crypto.Hash]*types.Block), fetching: make(map[crypto.Hash]bool),
 	}
+	d.events = rpc.NewEvents(d.signer)
+	pooled := pool.DefaultConfig()
+	pooled.OnDrop = d.events.Dropped
+	d.pool = pool.New(pooled, cfg)
 	d.locals.hashes = make(map[crypto.Hash]struct{})
 	d.sync = newSyncer(d)
 	n.driver = d

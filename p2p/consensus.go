@@ -173,7 +173,7 @@ func (s *sender) stream(state *peerState) {
 	s.h.spawn(func() {
 		defer close(gone)
 		// The peer never writes here; a read ends when the stream does.
-		stream.Read(make([]byte, 1))
+		_, _ = stream.Read(make([]byte, 1))
 	})
 	buf := make([]byte, 0, 4<<10)
 	for {

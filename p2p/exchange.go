@@ -61,15 +61,13 @@ func (h *Host) answerPeers(_ context.Context, from peer.ID, req []byte) ([]byte,
 	seen := map[peer.ID]bool{}
 	var records [][]byte
 	for _, class := range []func(peer.ID) bool{h.gater.isValidator, h.isReady} {
-		for _, r := range h.book.records(maxExchangedPeers-len(records), func(p peer.ID, addrs []ma.Multiaddr) bool {
+		records = append(records, h.book.records(maxExchangedPeers-len(records), func(p peer.ID, addrs []ma.Multiaddr) bool {
 			if !visible(p, addrs) || seen[p] || !class(p) {
 				return false
 			}
 			seen[p] = true
 			return true
-		}) {
-			records = append(records, r)
-		}
+		})...)
 	}
 	return encodePeers(records), nil
 }

@@ -40,10 +40,10 @@ func (h *Host) judge(p peer.ID, m *hello) refusal {
 	case m.Version < wireVersionMin || m.Lowest > wireVersion:
 		return refusalVersion
 	}
-	switch h.gater.check(p) {
-	case ErrBanned:
+	switch err := h.gater.check(p); {
+	case errors.Is(err, ErrBanned):
 		return refusalBanned
-	case ErrNotAllowed:
+	case errors.Is(err, ErrNotAllowed):
 		return refusalNotAllowed
 	}
 	if !h.roomFor(p) {
@@ -127,7 +127,7 @@ func (h *Host) answerHandshake(stream network.Stream) (closed bool) {
 		// peer has closed its side.
 		stream.CloseWrite()
 		stream.SetReadDeadline(time.Now().Add(time.Second))
-		io.Copy(io.Discard, io.LimitReader(stream, 1))
+		_, _ = io.Copy(io.Discard, io.LimitReader(stream, 1))
 		h.refuse(s, &IncompatibleError{Kind: r.kind(), Ours: h.cfg.Genesis, Theirs: m.Genesis, UserAgent: m.UserAgent})
 		return false
 	}

@@ -248,7 +248,10 @@ func (h *Host) pingRound(all bool) map[peer.ID]bool {
 		wg.Add(1)
 		if !h.spawn(func() {
 			defer wg.Done()
-			ok := h.ping(p) || h.ping(p)
+			ok := h.ping(p)
+			if !ok { // one more: a ping may be lost to a full queue
+				ok = h.ping(p)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			answered[p] = ok

@@ -170,7 +170,7 @@ func (h *Host) serveOne(stream network.Stream, name string, f Request) (closed b
 	if !ok {
 		h.count.inc(cRequestsLimited)
 		h.Penalize(from, FaultFlood)
-		h.respond(stream, statusLimited, nil)
+		_ = h.respond(stream, statusLimited, nil)
 		return stream.Close() == nil
 	}
 	defer done()
@@ -197,7 +197,7 @@ func (h *Host) serveOne(stream network.Stream, name string, f Request) (closed b
 	gone := make(chan struct{})
 	h.spawn(func() {
 		defer close(gone)
-		stream.Read(make([]byte, 1))
+		_, _ = stream.Read(make([]byte, 1))
 		cancel()
 	})
 	status := statusOK

@@ -208,9 +208,7 @@ func randomInclude(r *rand.Rand, l *ledger, p *Pool, included map[crypto.Hash]bo
 	}
 	var txs []*types.Transaction
 	next := make(map[int]uint64)
-	for _, tx := range p.Executable(r.IntN(6)) {
-		txs = append(txs, tx)
-	}
+	txs = append(txs, p.Executable(r.IntN(6))...)
 	taken := make(map[crypto.Address]bool)
 	for _, tx := range txs {
 		from, _ := chain.Sender(p.signer, tx)

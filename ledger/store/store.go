@@ -164,7 +164,7 @@ func orDefault[T int | int64 | uint64](v, d T) T {
 }
 
 func openError(dir string, err error) error {
-	kind := ErrorKind("")
+	var kind ErrorKind
 	switch text := err.Error(); {
 	case strings.Contains(text, "unknown format major version"):
 		kind = ErrNewerFormat

@@ -423,8 +423,11 @@ func TestOutcomesRoundTrip(t *testing.T) {
 	t.Parallel()
 	log := &types.Log{Address: address(1), Topics: []crypto.Hash{{1}, {2}}, Data: []byte("data")}
 	receipts := types.Receipts{
-		{Status: 1, GasUsed: 21_000}, {Status: 1, GasUsed: 21_000}, {Status: 0, GasUsed: 21_000},
-		{Status: 1, GasUsed: 21_000, Logs: []*types.Log{log, log}}, {Status: 1, GasUsed: 21_000},
+		{Status: 1, GasUsed: 21_000},
+		{Status: 1, GasUsed: 21_000},
+		{Status: 0, GasUsed: 21_000},
+		{Status: 1, GasUsed: 21_000, Logs: []*types.Log{log, log}},
+		{Status: 1, GasUsed: 21_000},
 	}
 	b, err := encodeOutcomes(receipts)
 	if err != nil {
