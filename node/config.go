@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"cairn/node/rpc"
 )
 
 // Config is what one operator chooses for one node. The chain's rules are not
@@ -42,6 +44,8 @@ type RPCConfig struct {
 	Listen string   `toml:"listen"` // host:port; empty = off
 	CORS   []string `toml:"cors"`   // origins; "*" = any; empty = none
 	Hosts  []string `toml:"hosts"`  // host names; IP literals and localhost always pass
+
+	Limits rpc.Limits `toml:"limits"` // of what the outside can make the node do; docs/rpc.md
 }
 
 // MetricsConfig is the listener of /metrics.
@@ -81,7 +85,7 @@ func DefaultConfig(home string) Config {
 			DHT:      true,
 			MaxPeers: 64,
 		},
-		RPC:     RPCConfig{Listen: "127.0.0.1:8545"},
+		RPC:     RPCConfig{Listen: "127.0.0.1:8545", Limits: rpc.DefaultLimits()},
 		Metrics: MetricsConfig{Listen: ""},
 		Log:     LogConfig{Level: "info", Format: "text"},
 		Store:   StoreConfig{CacheMiB: 64, ReserveMiB: 256},
@@ -143,6 +147,9 @@ func (c Config) Validate() error {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return fmt.Errorf("%s: %q is not host:port: %w", name, addr, err)
 		}
+	}
+	if err := c.RPC.Limits.Validate(); err != nil {
+		return err
 	}
 	if _, err := c.Log.level(); err != nil {
 		return err

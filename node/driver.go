@@ -16,6 +16,7 @@ import (
 	"cairn/ledger"
 	"cairn/ledger/pool"
 	"cairn/ledger/store"
+	"cairn/node/rpc"
 	"cairn/p2p"
 )
 
@@ -47,7 +48,8 @@ type driver struct {
 	sync    *syncer
 	meters  *meters
 	locals  locals
-	endings *pace // of answers to messages of past epochs
+	events  *rpc.Events // of the pool, for JSON-RPC
+	endings *pace       // of answers to messages of past epochs
 
 	ctx     context.Context // of Run: ends what the driver started
 	started chan struct{}   // closed when host is set: handlers wait for it
@@ -83,7 +85,8 @@ type executedBlock struct {
 // driverState is what other goroutines may know of the core.
 type driverState struct {
 	consensus.Status
-	era *era
+	era  *era
+	open []openBlock // above the final head
 }
 
 // fetchedBlock answers a request for one block; nil = nobody had it.

@@ -48,7 +48,7 @@ func (d *driver) carryOut(effects consensus.Effects) error {
 	if last := d.state.Load(); last != nil && last.View != status.View {
 		d.poolChanged() // a view that failed gives its transactions back
 	}
-	d.state.Store(&driverState{Status: status, era: d.era.Load()})
+	d.state.Store(&driverState{Status: status, era: d.era.Load(), open: d.openBlocks(status.Tip)})
 	d.meters.view.Set(float64(status.View))
 	return nil
 }

@@ -59,6 +59,7 @@ func (d *driver) onTransactions(ctx context.Context, from peer.ID, raws [][]byte
 			return p2p.Reject // whatever the state: an honest node would never have relayed it
 		}
 		if d.pool.Add(tx, false) == nil {
+			d.events.Added(tx.Hash())
 			verdict, added = p2p.Accept, true
 		}
 	}

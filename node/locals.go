@@ -27,6 +27,7 @@ func (d *driver) submit(_ context.Context, tx *types.Transaction) error {
 	if err := d.pool.Add(tx, true); err != nil {
 		return err
 	}
+	d.events.Added(tx.Hash())
 	raw := chain.EncodeTransaction(tx)
 	d.host.PublishTransactions(raw)
 	d.poolChanged()

@@ -28,10 +28,7 @@ type servers struct {
 func (n *Node) startServers(g *errgroup.Group) error {
 	d := n.driver
 	if addr := n.cfg.RPC.Listen; addr != "" {
-		server, err := rpc.New(rpc.Config{CORS: n.cfg.RPC.CORS, Hosts: n.cfg.RPC.Hosts}, rpc.Backend{
-			Ledger: d.ledger, Pool: d.pool, Signer: d.signer, Submit: d.submit, Status: n.Status,
-			ClientVersion: "cairnd/" + Version, Registerer: d.meters.registry, Log: n.log,
-		})
+		server, err := rpc.New(rpc.Config{CORS: n.cfg.RPC.CORS, Hosts: n.cfg.RPC.Hosts, Limits: n.cfg.RPC.Limits}, n.rpcBackend())
 		if err != nil {
 			return fmt.Errorf("json-rpc: %w", err)
 		}

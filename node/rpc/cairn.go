@@ -15,15 +15,20 @@ import (
 // Status answers where the node stands and what is wrong, for one screen.
 func (a *cairnAPI) Status() Status { return a.b.Status() }
 
-// Stages of a transaction, in the order in which it goes through them.
+// Stages of a transaction that is in a block which is not final: what
+// Backend.Stage answers.
 const (
-	stageUnknown   = "unknown"   // not here: never seen, or dropped long ago
-	stageRejected  = "rejected"  // was here and was dropped
-	stageGapped    = "gapped"    // waits for a transaction with an earlier nonce
-	stagePending   = "pending"   // could be in the next block
-	stageProposed  = "proposed"  // in a block that was executed
-	stageNotarized = "notarized" // in a block that a quorum has notarized
-	stageFinal     = "final"
+	StageProposed  = "proposed"  // in a block that was executed
+	StageNotarized = "notarized" // in a block that a quorum has notarized
+)
+
+// The other stages.
+const (
+	stageUnknown  = "unknown"  // not here: never seen, or dropped long ago
+	stageRejected = "rejected" // was here and was dropped
+	stageGapped   = "gapped"   // waits for a transaction with an earlier nonce
+	stagePending  = "pending"  // could be in the next block
+	stageFinal    = "final"
 )
 
 // transactionStatus is the answer of cairn_transactionStatus.

@@ -63,12 +63,12 @@ func TestStage(t *testing.T) {
 	tx := transfer(key(0), 0)
 	f.server.service.Stage = func(_ context.Context, hash crypto.Hash) string {
 		if hash == tx.Hash() {
-			return stageNotarized
+			return StageNotarized
 		}
 		return ""
 	}
 	f.add(tx)
-	equal(t, "stage", f.call("cairn_transactionStatus", tx.Hash()).(map[string]any)["status"], any(stageNotarized))
+	equal(t, "stage", f.call("cairn_transactionStatus", tx.Hash()).(map[string]any)["status"], any(StageNotarized))
 }
 
 // TestHistory: pages from the newest to the oldest, with balances after each

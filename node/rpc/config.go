@@ -14,25 +14,25 @@ type Config struct {
 
 // Limits bound what the outside can make the node do. A zero is the default.
 type Limits struct {
-	BodyBytes     int           `toml:"body_bytes"`     // of one HTTP request or WebSocket message
-	Batch         int           `toml:"batch"`          // calls in one batch
-	ResponseBytes int           `toml:"response_bytes"` // of the answers of one batch, and of answers that wait for one WebSocket reader
-	RequestTime   time.Duration `toml:"request_time"`   // from the first byte of a body to the last of its answer
-	Concurrent    int           `toml:"concurrent"`     // HTTP requests served at once; more wait for a moment, then get HTTP 429
+	BodyBytes     int      `toml:"body_bytes"`     // of one HTTP request or WebSocket message
+	Batch         int      `toml:"batch"`          // calls in one batch
+	ResponseBytes int      `toml:"response_bytes"` // of the answers of one batch, and of answers that wait for one WebSocket reader
+	RequestTime   Duration `toml:"request_time"`   // from the first byte of a body to the last of its answer
+	Concurrent    int      `toml:"concurrent"`     // HTTP requests served at once; more wait for a moment, then get HTTP 429
 
 	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, loopback exempt
 	WriteBurst      int `toml:"write_burst"`       // of them at once
 
-	Sockets           int           `toml:"sockets"`             // open WebSocket connections
-	SocketsPerAddress int           `toml:"sockets_per_address"` // of them from one address, loopback exempt
-	SocketCalls       int           `toml:"socket_calls"`        // messages of one connection that are worked on; the connection is not read meanwhile
-	SlowReader        time.Duration `toml:"slow_reader"`         // how long a message may wait for a WebSocket reader before the connection is closed
+	Sockets           int      `toml:"sockets"`             // open WebSocket connections
+	SocketsPerAddress int      `toml:"sockets_per_address"` // of them from one address, loopback exempt
+	SocketCalls       int      `toml:"socket_calls"`        // messages of one connection that are worked on; the connection is not read meanwhile
+	SlowReader        Duration `toml:"slow_reader"`         // how long a message may wait for a WebSocket reader before the connection is closed
 
-	Subscriptions       int           `toml:"subscriptions"`        // open subscriptions
-	SocketSubscriptions int           `toml:"socket_subscriptions"` // of them on one connection
-	Filters             int           `toml:"filters"`              // open filters
-	FiltersPerAddress   int           `toml:"filters_per_address"`  // of them from one address, loopback exempt
-	FilterLife          time.Duration `toml:"filter_life"`          // without a call, until a filter is forgotten
+	Subscriptions       int      `toml:"subscriptions"`        // open subscriptions
+	SocketSubscriptions int      `toml:"socket_subscriptions"` // of them on one connection
+	Filters             int      `toml:"filters"`              // open filters
+	FiltersPerAddress   int      `toml:"filters_per_address"`  // of them from one address, loopback exempt
+	FilterLife          Duration `toml:"filter_life"`          // without a call, until a filter is forgotten
 
 	LogBlocks   int `toml:"log_blocks"`   // blocks of one eth_getLogs
 	LogResults  int `toml:"log_results"`  // logs of one answer
@@ -40,13 +40,26 @@ type Limits struct {
 	PoolContent int `toml:"pool_content"` // transactions of one txpool_content or txpool_inspect
 }
 
+// Duration is a time.Duration that is written as text: "30s", "5m".
+type Duration time.Duration
+
+// UnmarshalText reads what time.ParseDuration does.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
 // DefaultLimits are for a node that strangers may call.
 func DefaultLimits() Limits {
 	return Limits{
-		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: 30 * time.Second, Concurrent: 512,
+		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512,
 		WritesPerSecond: 200, WriteBurst: 2000,
-		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: 10 * time.Second,
-		Subscriptions: 16_384, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: 5 * time.Minute,
+		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: Duration(10 * time.Second),
+		Subscriptions: 16_384, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: Duration(5 * time.Minute),
 		LogBlocks: 10_000, LogResults: 10_000, HistoryPage: 1000, PoolContent: 10_000,
 	}
 }
@@ -56,8 +69,8 @@ type limit struct {
 	name       string
 	value      *int
 	initial    int
-	duration   *time.Duration
-	initialFor time.Duration
+	duration   *Duration
+	initialFor Duration
 }
 
 func (l *Limits) all() []limit {
@@ -65,7 +78,7 @@ func (l *Limits) all() []limit {
 	n := func(name string, value *int, initial int) limit {
 		return limit{name: name, value: value, initial: initial}
 	}
-	t := func(name string, value *time.Duration, initial time.Duration) limit {
+	t := func(name string, value *Duration, initial Duration) limit {
 		return limit{name: name, duration: value, initialFor: initial}
 	}
 	return []limit{

@@ -357,7 +357,7 @@ func TestBusy(t *testing.T) {
 // TestRequestTime: what takes too long is answered with an error in time.
 func TestRequestTime(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: time.Second}}})
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(time.Second)}}})
 	// The method's own limit is a second at least, the request's a little less.
 	code, text := f.callError("eth_sendRawTransactionSync", rawHex(transfer(key(0), 0)), 60_000)
 	equal(t, "code", code, -32002)

@@ -54,7 +54,7 @@ func (f *filters) add(ctx context.Context, x *filter) (rpc.ID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
-	if now.Sub(f.swept) > f.limits.FilterLife/8 || len(f.byID) >= f.limits.Filters {
+	if now.Sub(f.swept) > time.Duration(f.limits.FilterLife)/8 || len(f.byID) >= f.limits.Filters {
 		f.sweep(now)
 	}
 	x.host, x.used = remoteHost(rpc.PeerInfoFromContext(ctx).RemoteAddr), now
@@ -72,7 +72,7 @@ func (f *filters) add(ctx context.Context, x *filter) (rpc.ID, error) {
 func (f *filters) sweep(now time.Time) {
 	f.swept = now
 	for id, x := range f.byID {
-		if now.Sub(x.used) > f.limits.FilterLife {
+		if now.Sub(x.used) > time.Duration(f.limits.FilterLife) {
 			f.drop(id, x)
 		}
 	}
@@ -93,7 +93,7 @@ func (f *filters) use(id rpc.ID) *filter {
 	if x == nil {
 		return nil
 	}
-	if now.Sub(x.used) > f.limits.FilterLife {
+	if now.Sub(x.used) > time.Duration(f.limits.FilterLife) {
 		f.drop(id, x)
 		return nil
 	}

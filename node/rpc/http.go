@@ -36,7 +36,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	// A body that trickles in, or a reader that does not read, holds its place
 	// for this long only.
 	control := http.NewResponseController(w)
-	end := time.Now().Add(limits.RequestTime)
+	end := time.Now().Add(time.Duration(limits.RequestTime))
 	_ = control.SetReadDeadline(end)
 	_ = control.SetWriteDeadline(end.Add(time.Second))
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
@@ -56,7 +56,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	// go-ethereum's server takes the time limit of a request from here. Its answer
 	// then is an error for what was not done in time, in a batch too.
-	ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{WriteTimeout: limits.RequestTime}) //nolint:gosec // it only carries the limit
+	ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{WriteTimeout: time.Duration(limits.RequestTime)}) //nolint:gosec // it only carries the limit
 	start, out := time.Now(), &answerWatch{ResponseWriter: w}
 	s.rpc.ServeHTTP(out, r.WithContext(ctx))
 	s.service.meters.answered(&f, time.Since(start), out.head)

@@ -56,7 +56,7 @@ func (a *ethAPI) SendRawTransactionSync(ctx context.Context, raw hexutil.Bytes, 
 	if timeoutMillis != nil && *timeoutMillis > 0 {
 		wait = time.Duration(min(uint64(*timeoutMillis), uint64(maxSyncWait/time.Millisecond))) * time.Millisecond
 	}
-	wait = min(wait, max(a.b.limits.RequestTime-syncMargin, syncMargin))
+	wait = min(wait, max(time.Duration(a.b.limits.RequestTime)-syncMargin, syncMargin))
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	next := a.b.heads.next()

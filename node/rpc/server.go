@@ -35,7 +35,7 @@ type Backend struct {
 	Log           *slog.Logger
 
 	// Stage says whether a transaction of the pool is in a block that is not
-	// final: "proposed" or "notarized"; empty = in none. May be nil.
+	// final: StageProposed or StageNotarized; empty = in none. May be nil.
 	Stage func(context.Context, crypto.Hash) string
 }
 

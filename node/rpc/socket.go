@@ -181,7 +181,7 @@ func (c *socket) enqueue(raw []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) > 0 && c.bytes+len(raw) > c.limits.ResponseBytes {
-		late := time.AfterFunc(c.limits.SlowReader, func() { c.end(websocket.CloseTryAgainLater, reasonSlow) })
+		late := time.AfterFunc(time.Duration(c.limits.SlowReader), func() { c.end(websocket.CloseTryAgainLater, reasonSlow) })
 		defer late.Stop()
 	}
 	for !c.closed && len(c.queue) > 0 && c.bytes+len(raw) > c.limits.ResponseBytes {
@@ -236,11 +236,11 @@ func (c *socket) flush() error {
 		c.queue[0] = outgoing{}
 		c.queue = c.queue[1:]
 		c.mu.Unlock()
-		if time.Since(next.since) > c.limits.SlowReader {
+		if time.Since(next.since) > time.Duration(c.limits.SlowReader) {
 			return errSlowReader
 		}
 		// Twice the time: one message may be long, and what comes after it says why.
-		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * c.limits.SlowReader))
+		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Duration(c.limits.SlowReader)))
 		if err := c.conn.WriteMessage(websocket.TextMessage, next.raw); err != nil {
 			return err
 		}

@@ -209,7 +209,7 @@ func TestSocketManyCalls(t *testing.T) {
 // others are served meanwhile.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, options{cfg: Config{Limits: Limits{SlowReader: 300 * time.Millisecond, ResponseBytes: 1 << 20}}})
+	f := newFixture(t, options{cfg: Config{Limits: Limits{SlowReader: Duration(300 * time.Millisecond), ResponseBytes: 1 << 20}}})
 	slow := f.rawSocket()
 	for range 60 {
 		check(t, slow.WriteMessage(websocket.TextMessage, []byte(`[`+strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"rpc_discover"},`, 5)+`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}]`)))
