@@ -33,6 +33,7 @@ type blockState struct {
 	final     bool   // the last finalized block or an ancestor of it
 	certified uint64 // highest view whose certificate needs this block; 0 = none
 	notarized uint64 // highest view in which it is notarized; 0 = none
+	named     uint64 // highest view for which it was proposed to us; what its header claims counts for nothing here
 	seenAt    int64  // mono, when it came
 	reason    string // why it is invalid
 	wanted    bool   // in Core.wants
@@ -64,7 +65,7 @@ func (c *Core) blockAt(hash crypto.Hash) *blockState {
 // evictBlock drops the oldest block of a past view that no certificate needs.
 func (c *Core) evictBlock() bool {
 	i := slices.IndexFunc(c.order, func(b *blockState) bool {
-		return b != c.committed && b.certified == 0 && b.View < c.view
+		return b != c.committed && b.certified == 0 && b.named < c.view
 	})
 	if i < 0 {
 		return false
@@ -74,8 +75,9 @@ func (c *Core) evictBlock() bool {
 	return true
 }
 
-// place notes that a block's body is here.
-func (c *Core) place(block Block, durable bool) {
+// place notes that a block's body is here, and the view for which it came; 0 = it
+// was asked for.
+func (c *Core) place(block Block, durable bool, named uint64) {
 	if block.Height <= c.committed.Height {
 		return
 	}
@@ -83,7 +85,7 @@ func (c *Core) place(block Block, durable bool) {
 	if b == nil {
 		return
 	}
-	b.durable = b.durable || durable
+	b.durable, b.named = b.durable || durable, max(b.named, named)
 	if b.here {
 		c.execute(b)
 		return
@@ -255,6 +257,9 @@ func (c *Core) forgetBlocks() {
 	drop := func(b *blockState) bool {
 		if b == c.committed {
 			return false
+		}
+		if b.certified == 0 && b.named <= c.final.view {
+			return true // a proposal of a view that is over
 		}
 		return b.here && b.Height <= c.committed.Height || !b.here && b.certified <= c.final.view && !b.final
 	}

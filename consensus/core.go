@@ -193,7 +193,7 @@ func (c *Core) Step(mono, wall int64, ev Event) Effects {
 		c.onExecuted(&e)
 	case BlockDurable:
 		if c.blocks[e.Block.Hash] != nil { // nobody asked for any other
-			c.place(e.Block, true)
+			c.place(e.Block, true, 0)
 		}
 	case WorkPending:
 		c.onWork(e.Pending)

@@ -81,7 +81,7 @@ func (c *Core) onBuilt(e *Built) {
 		return
 	}
 	s.exec, s.closing = executedOK, e.Closing
-	c.place(*b, true)
+	c.place(*b, true, c.view)
 	c.proposeBlock(c.buildParent.view, *b)
 	c.afterExecution(s)
 }
@@ -146,7 +146,7 @@ func (c *Core) onProposal(from int, p *Proposal) {
 		return
 	}
 	if b := c.blocks[v.Block]; b != nil && b.certified > 0 {
-		c.place(p.Block, false)
+		c.place(p.Block, false, v.View)
 	}
 	if v.View <= c.final.view || v.View < c.view || v.View > c.view+1 || int(v.Signer) == c.cfg.Self {
 		return
@@ -162,7 +162,7 @@ func (c *Core) onProposal(from int, p *Proposal) {
 			return
 		}
 	}
-	c.place(p.Block, false)
+	c.place(p.Block, false, v.View)
 }
 
 // judge votes for the proposal of the current view, rejects it, or leaves it

@@ -81,7 +81,7 @@ func (c *Core) replay(records []Record) error {
 			c.learn(r.Certificate, -1, false)
 		case r.Block != nil:
 			if r.Block.Epoch == c.cfg.Epoch {
-				c.place(*r.Block, true)
+				c.place(*r.Block, true, r.Block.View)
 			}
 		default:
 			return fmt.Errorf("%w: record %d is empty", ErrRecordInvalid, i)
