@@ -59,7 +59,8 @@ table() {
 case ${1-} in
   '') table ;;
   --write)
-    new=$(sed "/^$begin\$/q" "$page"; echo; table)
+    new=$(awk -v begin="$begin" '{ print } $0 == begin { exit }' "$page" && echo && table)
+    [[ $new == *"$begin"* ]] || { echo "notices.sh: $page has no line '$begin'" >&2; exit 1; }
     printf '%s\n' "$new" >"$page"
     ;;
   --texts)
