@@ -171,9 +171,11 @@ func (a *cairnAPI) History(ctx context.Context, addr crypto.Address, cursor *hex
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := a.b.within(ctx)
+	defer cancel()
 	out := &history{Address: addr, Entries: []historyEntry{}}
 	for _, t := range touches {
-		if err := ctx.Err(); err != nil {
+		if err := overtime(ctx); err != nil {
 			return nil, err
 		}
 		if uint64(len(out.Entries)) == n {

@@ -1,8 +1,10 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"cairn/ledger"
 )
@@ -24,6 +26,7 @@ func (e *callError) ErrorData() any { return e.data }
 const (
 	codeParse         = -32700
 	codeInvalidParams = -32602
+	codeTimeout       = -32002
 	codeLimit         = -32005 // too much at once: the same request may pass later
 	codeReverted      = 3      // the registry refuses, with data
 	codeSyncTimeout   = 4      // EIP-7966: in the pool, not final in time; data is the hash
@@ -51,6 +54,20 @@ var (
 	errHashAndRange      = &callError{code: codeInvalidParams, text: "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"}
 	errTooManyTopics     = &callError{code: codeInvalidParams, text: "exceed max topics"}
 )
+
+// within bounds the time of a method that reads much. go-ethereum's server does
+// so for HTTP only.
+func (s *service) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(s.limits.RequestTime))
+}
+
+// overtime is the error of a method whose time is up, or whose caller has left.
+func overtime(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return &callError{code: codeTimeout, text: "request timed out"}
+	}
+	return nil
+}
 
 // absent turns "not found" into no error: the answer is null.
 func absent(err error) error {

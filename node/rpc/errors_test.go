@@ -1,9 +1,12 @@
 package rpc
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -372,5 +375,49 @@ func TestLimits(t *testing.T) {
 	equal(t, "defaults", Limits{}.withDefaults(), DefaultLimits())
 	if _, err := New(Config{Limits: Limits{RequestTime: -1}}, Backend{}); err == nil {
 		t.Error("a server with a negative limit")
+	}
+}
+
+// TestSlowBody: a body that trickles in loses its place when its time is up, and
+// others are served meanwhile.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(500 * time.Millisecond), Concurrent: 3}}})
+	var slow []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(f.http.URL, "http://"))
+		check(t, err)
+		defer c.Close()
+		_, err = c.Write([]byte("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"))
+		check(t, err)
+		slow = append(slow, c)
+	}
+	eventually(t, "the slow ones have every place", func() bool { return len(f.server.busy) == 3 })
+	status, _ := f.post(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
+	equal(t, "others", status, 200)
+	for _, c := range slow {
+		check(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+		answer, err := bufio.NewReader(c).ReadString('\n')
+		check(t, err)
+		contains(t, answer, "408")
+	}
+}
+
+// TestOvertime: a read that takes too long over WebSocket ends with the same
+// error as over HTTP.
+func TestOvertime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: 1}}})
+	c := f.dialSocket()
+	for _, x := range [][]any{
+		{"eth_getLogs", map[string]any{"fromBlock": "0x0"}},
+		{"eth_feeHistory", 1, "latest", []float64{}},
+		{"cairn_history", key(0).Address()},
+		{"ots_searchTransactionsAfter", key(0).Address(), 0, 1},
+	} {
+		var e rpc.Error
+		if err := c.Call(nil, x[0].(string), x[1:]...); !errors.As(err, &e) || e.ErrorCode() != codeTimeout {
+			t.Errorf("%v: %v", x, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"fmt"
 	"math/big"
 	"slices"
@@ -59,7 +60,7 @@ const (
 
 // FeeHistory answers the base fees of a run of blocks and of the one after it,
 // how full they were, and the tips at the asked percentiles of gas.
-func (a *ethAPI) FeeHistory(blocks math.HexOrDecimal64, last rpc.BlockNumber, rewardPercentiles *[]float64) (*feeHistory, error) {
+func (a *ethAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, last rpc.BlockNumber, rewardPercentiles *[]float64) (*feeHistory, error) {
 	var percentiles []float64
 	if rewardPercentiles != nil {
 		percentiles = *rewardPercentiles
@@ -87,7 +88,12 @@ func (a *ethAPI) FeeHistory(blocks math.HexOrDecimal64, last rpc.BlockNumber, re
 	from := to + 1 - n
 	out.OldestBlock = (*hexutil.Big)(new(big.Int).SetUint64(from))
 	rules := &a.b.Ledger.Config().Rules
+	ctx, cancel := a.b.within(ctx)
+	defer cancel()
 	for height := from; height <= to; height++ {
+		if err := overtime(ctx); err != nil {
+			return nil, err
+		}
 		h, err := a.b.Ledger.HeaderByHeight(height)
 		if err != nil {
 			return nil, err

@@ -16,24 +16,20 @@ const headBytes = 256
 
 // frame is what must be known of a request before it is handed on.
 type frame struct {
-	err     error // not JSON, or nested too deep
+	err     error // nested too deep
 	batch   bool
 	calls   []call
 	answers bool // something will be answered
 }
 
-// call is one member of a request.
+// call is one member of a request, as its bytes: nil = absent.
 type call struct {
-	ID      json.RawMessage `json:"id"`
-	Version string          `json:"jsonrpc"`
-	Method  string          `json:"method"`
-	Params  json.RawMessage `json:"params"`
-	Result  json.RawMessage `json:"result"`
-	Error   json.RawMessage `json:"error"`
+	id, version, method, params, result, failure []byte
 }
 
-// readFrame looks at one HTTP body or WebSocket message. What it finds serves
-// limits and metrics only: what is valid is decided where it is answered.
+// readFrame looks at one HTTP body or WebSocket message, which need not be JSON.
+// What it finds serves limits and metrics only: what is valid is decided where
+// it is answered.
 func readFrame(b []byte) frame {
 	if depth := nesting(b); depth > maxDepth {
 		return frame{err: fmt.Errorf("nested deeper than %d", maxDepth)}
@@ -42,22 +38,11 @@ func readFrame(b []byte) frame {
 	if len(b) == 0 {
 		return frame{}
 	}
-	if !json.Valid(b) {
-		var v json.RawMessage
-		return frame{err: json.Unmarshal(b, &v)}
-	}
 	f := frame{batch: b[0] == '['}
 	if f.batch {
-		if json.Unmarshal(b, &f.calls) != nil {
-			f.answers = true // a member that is no call gets an error
-			return f
-		}
+		members(b, func(member []byte) { f.calls = append(f.calls, readCall(member)) })
 	} else {
-		f.calls = make([]call, 1)
-		if json.Unmarshal(b, &f.calls[0]) != nil {
-			f.calls, f.answers = nil, true
-			return f
-		}
+		f.calls = []call{readCall(b)}
 	}
 	f.answers = len(f.calls) == 0
 	for i := range f.calls {
@@ -68,12 +53,109 @@ func readFrame(b []byte) frame {
 	return f
 }
 
+// readCall finds the fields of one member; of one that is no object, none.
+func readCall(b []byte) call {
+	var c call
+	if len(b) == 0 || b[0] != '{' {
+		return c
+	}
+	for i := skipSpace(b, 1); i < len(b) && b[i] == '"'; {
+		end := skipValue(b, i)
+		key := b[i:end]
+		if i = skipSpace(b, end); i >= len(b) || b[i] != ':' {
+			break
+		}
+		i = skipSpace(b, i+1)
+		end = skipValue(b, i)
+		value := b[i:end]
+		switch string(key) {
+		case `"id"`:
+			c.id = value
+		case `"jsonrpc"`:
+			c.version = value
+		case `"method"`:
+			c.method = value
+		case `"params"`:
+			c.params = value
+		case `"result"`:
+			c.result = value
+		case `"error"`:
+			c.failure = value
+		}
+		if i = skipSpace(b, end); i >= len(b) || b[i] != ',' {
+			break
+		}
+		i = skipSpace(b, i+1)
+	}
+	return c
+}
+
+// members calls f for each member of a list.
+func members(b []byte, f func([]byte)) {
+	for i := skipSpace(b, 1); i < len(b) && b[i] != ']'; {
+		end := skipValue(b, i)
+		if end == i {
+			return // no value: no JSON
+		}
+		f(b[i:end])
+		if i = skipSpace(b, end); i < len(b) && b[i] == ',' {
+			i = skipSpace(b, i+1)
+		}
+	}
+}
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipValue is the end of the value that begins at i.
+func skipValue(b []byte, i int) int {
+	depth, text := 0, false
+	for ; i < len(b); i++ {
+		switch c := b[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			if text = !text; !text && depth == 0 {
+				return i + 1
+			}
+		case text:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth == 0 {
+				return i // the end of what the value is in
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case depth == 0 && (c == ',' || c == ':' || c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+			return i
+		}
+	}
+	return min(i, len(b))
+}
+
+// name is the method's name, if it is written without escapes, as every client
+// does.
+func (c *call) name() []byte {
+	if n := len(c.method); n >= 2 && c.method[0] == '"' {
+		return c.method[1 : n-1]
+	}
+	return nil
+}
+
+func (c *call) isCurrent() bool { return string(c.version) == `"2.0"` }
+
 // notification: JSON-RPC answers none.
-func (c *call) notification() bool { return c.Version == "2.0" && c.ID == nil && c.Method != "" }
+func (c *call) notification() bool { return c.isCurrent() && c.id == nil && len(c.name()) > 0 }
 
 // response: an answer to a call that we never make.
 func (c *call) response() bool {
-	return c.Version == "2.0" && c.ID != nil && c.Method == "" && c.Params == nil && (c.Result != nil || c.Error != nil)
+	return c.isCurrent() && c.id != nil && len(c.name()) == 0 && c.params == nil && (c.result != nil || c.failure != nil)
 }
 
 // nesting is the deepest nesting of brackets outside strings.

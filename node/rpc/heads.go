@@ -15,6 +15,8 @@ import (
 // them all: nobody misses one, however slow, and waiting costs no memory.
 type heads struct {
 	ledger *ledger.Ledger
+	finals <-chan *ledger.Final
+	cancel func() // of finals
 
 	mu   sync.Mutex
 	wake chan struct{} // closed at the next final block
@@ -22,15 +24,18 @@ type heads struct {
 	last json.RawMessage
 }
 
-func newHeads(l *ledger.Ledger) *heads { return &heads{ledger: l, wake: make(chan struct{})} }
+func newHeads(l *ledger.Ledger) *heads {
+	h := &heads{ledger: l, wake: make(chan struct{})}
+	h.finals, h.cancel = l.Subscribe()
+	return h
+}
 
 // run wakes waiters until ctx ends.
 func (h *heads) run(ctx context.Context) {
-	finals, cancel := h.ledger.Subscribe()
-	defer cancel()
+	defer h.cancel()
 	for {
 		select {
-		case <-finals: // one that was dropped was followed by the wake of another
+		case <-h.finals: // one that was dropped was followed by the wake of another
 			h.mu.Lock()
 			close(h.wake)
 			h.wake = make(chan struct{})

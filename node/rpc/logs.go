@@ -157,9 +157,11 @@ func (s *service) logs(ctx context.Context, q *logQuery, from, to uint64) ([]*ty
 	if n := to - from + 1; n > uint64(s.limits.LogBlocks) {
 		return nil, invalidParams("exceed maximum block range: %d blocks, at most %d (rpc.limits.log_blocks)", n, s.limits.LogBlocks)
 	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	out := []*types.Log{}
 	for height := from; height <= to; height++ {
-		if err := ctx.Err(); err != nil {
+		if err := overtime(ctx); err != nil {
 			return nil, err
 		}
 		h, err := s.Ledger.HeaderByHeight(height)

@@ -17,7 +17,7 @@ const (
 // meters are the metrics of the listener. Methods of batches are counted one by
 // one; time and errors are those of the batch as a whole.
 type meters struct {
-	known    map[string]bool
+	known    map[string]string // each name is its own value
 	calls    *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -26,17 +26,20 @@ type meters struct {
 
 func newMeters(r prometheus.Registerer, methods []method, s *service) (*meters, error) {
 	m := &meters{
-		known:    make(map[string]bool, len(methods)),
+		known:    make(map[string]string, len(methods)),
 		calls:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_calls_total", Help: "JSON-RPC calls by method."}, []string{"method"}),
 		errors:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_errors_total", Help: "JSON-RPC calls that were answered with an error, by method and code."}, []string{"method", "code"}),
 		seconds:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cairn_rpc_seconds", Help: "Time to answer a JSON-RPC call that came alone, or a batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9)}, []string{"method"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_refused_total", Help: "Requests and connections that a limit refused, by limit."}, []string{"limit"}),
 	}
-	m.known["rpc_modules"] = true // go-ethereum's own
+	know := func(name string) { m.known[name] = name }
+	know("rpc_modules") // go-ethereum's own
 	for _, x := range methods {
-		m.known[x.name] = true
 		if x.subscription {
-			m.known[x.namespace+"_subscribe"], m.known[x.namespace+"_unsubscribe"] = true, true
+			know(x.namespace + "_subscribe")
+			know(x.namespace + "_unsubscribe")
+		} else {
+			know(x.name)
 		}
 	}
 	if r == nil {
@@ -58,9 +61,9 @@ func newMeters(r prometheus.Registerer, methods []method, s *service) (*meters, 
 }
 
 // label keeps names that a caller invents out of the metrics.
-func (m *meters) label(method string) string {
-	if m.known[method] {
-		return method
+func (m *meters) label(method []byte) string {
+	if name, ok := m.known[string(method)]; ok {
+		return name
 	}
 	return labelUnknown
 }
@@ -70,12 +73,12 @@ func (m *meters) refused(limit string) { m.refusals.WithLabelValues(limit).Inc()
 // arrived counts the calls of a request and answers what its time is put under.
 func (m *meters) arrived(f *frame) string {
 	for i := range f.calls {
-		m.calls.WithLabelValues(m.label(f.calls[i].Method)).Inc()
+		m.calls.WithLabelValues(m.label(f.calls[i].name())).Inc()
 	}
 	if f.batch || len(f.calls) != 1 {
 		return labelBatch
 	}
-	return m.label(f.calls[0].Method)
+	return m.label(f.calls[0].name())
 }
 
 // answered notes one HTTP request.

@@ -187,6 +187,8 @@ func (a *otsAPI) SearchTransactionsBefore(ctx context.Context, addr crypto.Addre
 	if err := a.checkPage(size); err != nil {
 		return nil, err
 	}
+	ctx, cancel := a.b.within(ctx)
+	defer cancel()
 	out := &otsSearch{Txs: []*transaction{}, Receipts: []*otsReceipt{}, FirstPage: height == 0, LastPage: true}
 	from := height - 1 // wraps to the head for 0
 	for {
@@ -195,7 +197,7 @@ func (a *otsAPI) SearchTransactionsBefore(ctx context.Context, addr crypto.Addre
 			return nil, err
 		}
 		for _, t := range touches {
-			if err := ctx.Err(); err != nil {
+			if err := overtime(ctx); err != nil {
 				return nil, err
 			}
 			if uint64(len(out.Txs)) >= size {
@@ -220,6 +222,8 @@ func (a *otsAPI) SearchTransactionsAfter(ctx context.Context, addr crypto.Addres
 	if err := a.checkPage(size); err != nil {
 		return nil, err
 	}
+	ctx, cancel := a.b.within(ctx)
+	defer cancel()
 	touches, err := a.touchesAbove(ctx, addr, height)
 	if err != nil {
 		return nil, err
@@ -232,6 +236,9 @@ func (a *otsAPI) SearchTransactionsAfter(ctx context.Context, addr crypto.Addres
 	page := touches[len(touches)-first:]
 	out := &otsSearch{Txs: []*transaction{}, Receipts: []*otsReceipt{}, FirstPage: first == len(touches), LastPage: height == 0}
 	for _, t := range page {
+		if err := overtime(ctx); err != nil {
+			return nil, err
+		}
 		if err := a.appendTouch(out, t.Height, t.Transactions); err != nil {
 			return nil, err
 		}
@@ -263,7 +270,7 @@ func (a *otsAPI) touchesAbove(ctx context.Context, addr crypto.Address, height u
 		if err != nil {
 			return nil, err
 		}
-		if err := ctx.Err(); err != nil {
+		if err := overtime(ctx); err != nil {
 			return nil, err
 		}
 		for _, t := range page {

@@ -81,15 +81,16 @@ func New(cfg Config, b Backend) (*Server, error) {
 	if err := cfg.Limits.Validate(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, end := context.WithCancel(context.Background())
 	limits := cfg.Limits.withDefaults()
 	svc := &service{
 		Backend: b, limits: limits, heads: newHeads(b.Ledger), filters: newFilters(limits), writes: newWriteRates(limits),
 		sockets: newSockets(limits), stopping: ctx.Done(),
 	}
+	cancel := func() { end(); svc.heads.cancel() }
 	s := &Server{
 		service: svc, rpc: rpc.NewServer(), origins: cfg.CORS, hosts: cfg.Hosts,
-		busy: make(chan struct{}, limits.Concurrent), stop: cancel,
+		busy: make(chan struct{}, limits.Concurrent), stop: end,
 	}
 	s.rpc.SetBatchLimits(limits.Batch, limits.ResponseBytes)
 	s.rpc.SetHTTPBodyLimit(limits.BodyBytes)

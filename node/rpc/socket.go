@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -115,6 +116,10 @@ func (c *socket) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		f := readFrame(msg)
+		if f.err == nil && !json.Valid(msg) {
+			var v json.RawMessage
+			f.err = json.Unmarshal(msg, &v)
+		}
 		if f.err != nil {
 			c.meters.refused("malformed")
 			if err := c.enqueue(parseError(f.err)); err != nil {
@@ -143,7 +148,7 @@ func (c *socket) begin(f *frame) bool {
 	label := c.meters.arrived(f)
 	if !f.batch && len(f.calls) == 1 {
 		c.mu.Lock()
-		c.began[string(f.calls[0].ID)] = begun{label: label, at: time.Now()}
+		c.began[string(f.calls[0].id)] = begun{label: label, at: time.Now()}
 		c.mu.Unlock()
 	}
 	return true
