@@ -99,6 +99,7 @@ type Status struct {
 	Armed             bool
 	Voting            bool // a member that is neither halted, paused, observing, doubled nor at the end of its epoch
 	Observing         bool
+	Reports           int  // members that told an observer their view
 	Twin              bool // a vote of our own key came that this core did not make
 	Ended             bool // a closing block is final: this core's epoch is over
 	Behind            bool // the gap to the last finalized block is longer than a core walks back
@@ -111,7 +112,7 @@ func (c *Core) Status() Status {
 	s := Status{
 		Epoch: c.cfg.Epoch, View: c.view, Leader: c.leader(c.view),
 		LastFinalizedView: c.final.view, CommittedView: c.comView, CommittedHeight: c.committed.Height,
-		TipView: c.final.view, Tip: c.final.block, Armed: c.armed, Voting: c.voting(), Observing: c.observing, Twin: c.twin,
+		TipView: c.final.view, Tip: c.final.block, Armed: c.armed, Voting: c.voting(), Observing: c.observing, Reports: c.reports, Twin: c.twin,
 		Ended: c.ended, Behind: c.overflow, Halted: c.halted,
 		Views: len(c.views), Blocks: len(c.order),
 	}

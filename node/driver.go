@@ -53,7 +53,7 @@ type driver struct {
 
 	ctx     context.Context // of Run: ends what the driver started
 	started chan struct{}   // closed when host is set: handlers wait for it
-	inbox   chan any        // consensus.Event, *fetchedBlock, *syncedRange or func()
+	inbox   chan any        // consensus.Event, *proposalArrived, *fetchedBlock, *viewReport, *syncedRange or func()
 	work    chan struct{}   // length 1: the pool has changed
 
 	// Owned by run.
@@ -65,6 +65,9 @@ type driver struct {
 	bodies   map[crypto.Hash]*types.Block
 	fetching map[crypto.Hash]bool
 	logged   time.Time // of the last Info about a final block
+
+	instance *instance // nil without a key
+	twin     string    // why this process signs nothing more; empty = it does
 
 	reserve  uint64      // bytes that stay free on the disk
 	lowSpace atomic.Bool // below the reserve: no votes
@@ -85,8 +88,11 @@ type executedBlock struct {
 // driverState is what other goroutines may know of the core.
 type driverState struct {
 	consensus.Status
-	era  *era
-	open []openBlock // above the final head
+	era       *era
+	open      []openBlock            // above the final head
+	admitting *consensus.Certificate // to Status.View; nil in view 1
+	doubt     string                 // why this node observes
+	twin      string                 // why it signs nothing more
 }
 
 // fetchedBlock answers a request for one block; nil = nobody had it.
@@ -195,6 +201,8 @@ func (d *driver) handle(v any) error {
 		return d.step(v.event)
 	case *fetchedBlock:
 		return d.handleFetched(v)
+	case *viewReport:
+		return d.handleReport(v)
 	case *syncedRange:
 		err := d.applyRange(v.blocks)
 		v.done <- err

@@ -44,13 +44,21 @@ func (d *driver) carryOut(effects consensus.Effects) error {
 	if err != nil || d.core != core {
 		return err // a new core has told its own state; what is left was for the old one
 	}
+	d.publish()
+	return d.trustAgain()
+}
+
+// publish lets the other goroutines know where the core is.
+func (d *driver) publish() {
 	status := d.core.Status()
 	if last := d.state.Load(); last != nil && last.View != status.View {
 		d.poolChanged() // a view that failed gives its transactions back
 	}
-	d.state.Store(&driverState{Status: status, era: d.era.Load(), open: d.openBlocks(status.Tip)})
+	d.state.Store(&driverState{
+		Status: status, era: d.era.Load(), open: d.openBlocks(status.Tip),
+		admitting: d.core.Admitting(), doubt: d.inDoubt(), twin: d.twin,
+	})
 	d.meters.view.Set(float64(status.View))
-	return nil
 }
 
 // apply carries out one Effects: persist, send, then the rest. An error is a
@@ -60,6 +68,14 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 		return nil, err
 	}
 	core := d.core
+	if e.Twin != nil {
+		if err := d.doubled(e.Twin); err != nil {
+			return nil, err
+		}
+	}
+	if len(e.Persist) > 0 {
+		d.publish() // nobody holds a vote of a view that we would not tell an observer of
+	}
 	d.send(e)
 	d.wakeAt = e.WakeAt
 	var answers []consensus.Event

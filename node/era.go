@@ -106,7 +106,7 @@ func (d *driver) enterEpoch() error {
 	d.host.SetValidators(next.reachable())
 	d.meters.epoch.Set(float64(epoch))
 	d.log.Info("new validator set", "epoch", epoch, "validators", set.Len(), "quorum", consensus.Quorum(set.Len()), "role", next.role())
-	if err := d.carryOut(effects); err != nil || !d.lowSpace.Load() {
+	if err := d.carryOut(effects); err != nil || !d.mustPause() {
 		return err
 	}
 	return d.step(consensus.Pause{Paused: true})

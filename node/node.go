@@ -162,6 +162,15 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 	d.locals.hashes = make(map[crypto.Hash]struct{})
 	d.sync = newSyncer(d)
 	n.driver = d
+	if key != nil {
+		var err error
+		if d.instance, err = openInstance(n.cfg.Home, n.store, key.Address()); err != nil {
+			return err
+		}
+		if why := d.instance.doubt; why != "" {
+			n.log.Warn("this node may have forgotten votes of its own: it observes and signs nothing until enough blocks are final to be safe", "why", why)
+		}
+	}
 	set, epoch := live.Validators()
 	now, err := newEra(d.net, epoch, set, key, own, nil)
 	if err != nil {
@@ -188,6 +197,7 @@ func (d *driver) coreConfig(now *era) (consensus.Config, error) {
 	if now.self >= 0 {
 		cfg.Sign = d.key.Sign
 	}
+	d.observation(&cfg, now)
 	return cfg, nil
 }
 
@@ -251,7 +261,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.start(cfg, records); err != nil {
+	if err := d.start(cfg, d.ownRecords(records)); err != nil {
 		return err
 	}
 	close(d.started)
@@ -260,6 +270,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.run(ctx) })
 	g.Go(func() error { d.sync.run(ctx); return nil })
+	if d.instance != nil {
+		g.Go(func() error { d.observe(ctx); return nil })
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		n.log.Info("stopping")
@@ -321,6 +334,9 @@ func (n *Node) Close() error {
 	var errs []error
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
+	}
+	if n.driver != nil && n.driver.inDoubt() == "" && n.driver.instance != nil && n.store != nil && n.store.Failed() == nil {
+		errs = append(errs, n.driver.instance.renew()) // a copy of the data directory made before is noticed
 	}
 	return errors.Join(append(errs, n.release())...)
 }

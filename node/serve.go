@@ -34,10 +34,17 @@ func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	return encode(statusAnswer{
+	answer := statusAnswer{
 		Genesis: d.net.Genesis, Height: head.Height, Head: head.Hash,
 		Epoch: head.Epoch, View: head.View, Finalization: cert,
-	}), nil
+	}
+	if now := d.state.Load(); now != nil {
+		answer.CurrentEpoch, answer.CurrentView = now.Epoch, now.View
+		if now.admitting != nil {
+			answer.Admitting = consensus.EncodeCertificate(now.admitting)
+		}
+	}
+	return encode(answer), nil
 }
 
 // serveBlock answers the RLP of one block, final or proposed.

@@ -52,5 +52,5 @@ func (d *driver) watchSpace() error {
 		return nil
 	}
 	d.lowSpace.Store(!low)
-	return d.step(consensus.Pause{Paused: !low})
+	return d.step(consensus.Pause{Paused: d.mustPause()})
 }

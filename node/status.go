@@ -64,10 +64,16 @@ func (n *Node) Status() rpc.Status {
 	if state.Halted != "" {
 		s.Problems = append(s.Problems, "consensus halted, this node signs nothing more: "+state.Halted)
 	}
+	if state.twin != "" {
+		s.Problems = append(s.Problems, state.twin)
+	}
 	if d.lowSpace.Load() {
 		s.Problems = append(s.Problems, fmt.Sprintf("the disk has less than %d MiB free: this node does not vote; make room", d.reserve>>20))
 	}
 	s.Healthy = len(s.Problems) == 0
+	if state.Observing && state.twin == "" {
+		s.Problems = append(s.Problems, state.observing())
+	}
 	if !n.connected(&s) {
 		if s.Role == "validator" {
 			s.Problems = append(s.Problems, fmt.Sprintf("no quorum: %d of %d validators are connected, %d are needed; nothing becomes final until more of them run and can be reached", s.Connected, s.Validators, s.Quorum))

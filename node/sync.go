@@ -134,7 +134,7 @@ func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 		return nil, err
 	}
 	var a statusAnswer
-	if err := decode(raw, maxCertificateBytes+maxSmallRequestBytes, &a); err != nil {
+	if err := decode(raw, 2*maxCertificateBytes+maxSmallRequestBytes, &a); err != nil {
 		s.d.refuse(p, "status", err)
 		return nil, err
 	}

@@ -37,6 +37,12 @@ type statusAnswer struct {
 	Epoch        uint32
 	View         uint64
 	Finalization []byte
+
+	// Where consensus is: view 0 = not started. Admitting is the certificate of
+	// the view before, which is empty in view 1.
+	CurrentEpoch uint32
+	CurrentView  uint64
+	Admitting    []byte
 }
 
 // blocksRequest asks for final blocks from a height upwards.
