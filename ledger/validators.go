@@ -32,8 +32,7 @@ func (l *Ledger) StateAt(height uint64) (chain.Reader, error) {
 }
 
 // Validators is the set that decides the children of the final head, and its
-// epoch. Right after a closing block that is the next epoch, while HeadInfo's
-// is still the one in which the closing block was finalized.
+// epoch: right after a closing block, that of the next epoch.
 func (l *Ledger) Validators() (*genesis.ValidatorSet, uint32) {
 	h := l.head.Load()
 	return h.validators, h.epoch

@@ -85,6 +85,7 @@ type memory struct {
 	accounts map[crypto.Address]*Account
 	slots    map[crypto.Address]map[crypto.Hash]crypto.Hash
 	trie     *trie.Trie
+	storage  map[crypto.Address]*trie.Trie
 }
 
 func (m *memory) Account(a crypto.Address) (*Account, error) { return m.accounts[a], nil }
@@ -93,7 +94,14 @@ func (m *memory) Slot(a crypto.Address, s crypto.Hash) (crypto.Hash, error) {
 	return m.slots[a][s], nil
 }
 
-func (m *memory) state() State { return State{Reader: m, Accounts: m.trie} }
+func (m *memory) state() State {
+	return State{Reader: m, Accounts: m.trie, StorageTrie: func(a crypto.Address, root crypto.Hash) *trie.Trie {
+		if s := m.storage[a]; s != nil && s.Hash() == root {
+			return s
+		}
+		panic(fmt.Sprintf("storage trie of %s at %s", a, root))
+	}}
+}
 
 func newMemory(t testing.TB, spec *genesis.Spec) *memory {
 	t.Helper()
@@ -103,7 +111,7 @@ func newMemory(t testing.TB, spec *genesis.Spec) *memory {
 	}
 	m := &memory{
 		cfg: NewConfig(spec), accounts: make(map[crypto.Address]*Account),
-		slots: make(map[crypto.Address]map[crypto.Hash]crypto.Hash),
+		slots: make(map[crypto.Address]map[crypto.Hash]crypto.Hash), storage: make(map[crypto.Address]*trie.Trie),
 	}
 	m.commit(block, out)
 	return m
@@ -123,7 +131,14 @@ func (m *memory) commit(block *types.Block, out *Output) {
 		if m.slots[s.Address] == nil {
 			m.slots[s.Address] = make(map[crypto.Hash]crypto.Hash)
 		}
-		m.slots[s.Address][s.Slot] = s.New
+		if s.New == (crypto.Hash{}) {
+			delete(m.slots[s.Address], s.Slot)
+		} else {
+			m.slots[s.Address][s.Slot] = s.New
+		}
+	}
+	for _, s := range out.StorageNodes {
+		m.storage[s.Address] = s.Trie
 	}
 }
 
@@ -136,7 +151,8 @@ func (m *memory) balance(a crypto.Address) *uint256.Int {
 
 func (m *memory) params() BuildParams {
 	extra, _ := DecodeExtra(m.head)
-	return BuildParams{View: extra.View + 1, TimestampMillis: MinTimestamp(m.cfg, extra), Proposer: proposer}
+	epoch, _ := NextEpoch(m.head)
+	return BuildParams{Epoch: epoch, View: extra.View + 1, TimestampMillis: MinTimestamp(m.cfg, extra), Proposer: proposer}
 }
 
 var proposer = crypto.Address{0xaa}

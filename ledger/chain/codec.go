@@ -116,10 +116,12 @@ func EncodeTransaction(tx *types.Transaction) []byte {
 }
 
 // DecodeBlock reads RLP([header, transactions, []]) within the limits of the
-// rules: no uncles, no withdrawals, canonical RLP, nothing after the end. It
-// checks form only; Execute checks what the block says. Errors: ErrBlockBytes,
-// ErrBlockTransactions, ErrBlockEncoding, ErrUncles and those of DecodeHeader
-// and DecodeTransaction.
+// rules: no uncles, no withdrawals, canonical RLP, nothing after the end, and the
+// transactions that the header names. A block with other transactions is the
+// fault of who sent it, never of the leader, who signed the header's hash alone.
+// Execute checks what the block says. Errors: ErrBlockBytes,
+// ErrBlockTransactions, ErrBlockEncoding, ErrUncles, ErrTransactionsRoot and
+// those of DecodeHeader and DecodeTransaction.
 func DecodeBlock(raw []byte, rules *genesis.Rules) (*types.Block, error) {
 	if uint64(len(raw)) > rules.BlockBytes {
 		return nil, invalid(ErrBlockBytes, "%d bytes, at most %d", len(raw), rules.BlockBytes)
@@ -135,6 +137,9 @@ func DecodeBlock(raw []byte, rules *genesis.Rules) (*types.Block, error) {
 	body, err := decodeTransactions(txs, rules.BlockTransactions)
 	if err != nil {
 		return nil, err
+	}
+	if root := transactionsRoot(body); root != h.TxHash {
+		return nil, invalid(ErrTransactionsRoot, "%s, want %s", h.TxHash, root)
 	}
 	return types.NewBlockWithHeader(h).WithBody(types.Body{Transactions: body}), nil
 }

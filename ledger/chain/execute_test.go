@@ -483,7 +483,7 @@ func compareReceipts(t *testing.T, block *types.Block, receipts types.Receipts, 
 }
 
 // referenceStateRoot puts every account of m into a trie of go-ethereum.
-func referenceStateRoot(t *testing.T, m *memory) crypto.Hash {
+func referenceStateRoot(t testing.TB, m *memory) crypto.Hash {
 	t.Helper()
 	tr := ethtrie.NewEmpty(triedb.NewDatabase(rawdb.NewMemoryDatabase(), nil))
 	for addr, a := range m.accounts {

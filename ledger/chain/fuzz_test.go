@@ -3,6 +3,7 @@ package chain
 import (
 	"bytes"
 	"errors"
+	"math/big"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -93,6 +94,59 @@ func FuzzDecodeAccount(f *testing.F) {
 		}
 		if !bytes.Equal(a.Encode(), raw) {
 			t.Fatalf("%x is read as %+v", raw, a)
+		}
+	})
+}
+
+// FuzzRegistryCall holds calls of the registry to: a refusal with a reason that
+// changes nothing, or success of what encodes back to the same input, with
+// nothing left half done.
+func FuzzRegistryCall(f *testing.F) {
+	n := newNetwork(f, 2, 5)
+	n.mustCall(3, registration(f, 3, member(f, 3), 0))
+	n.mustCall(0, input(f, "vote", key(f, 3).Address(), true))
+	for i, data := range [][]byte{
+		nil, input(f, "withdraw"), input(f, "validators"), input(f, "vote", key(f, 3).Address(), true), input(f, "vote", key(f, 1).Address(), false),
+		input(f, "revoke", key(f, 3).Address()), registration(f, 4, member(f, 4), 0), input(f, "candidateRange", big.NewInt(0), big.NewInt(9)),
+		input(f, "closingHeight", big.NewInt(0)),
+	} {
+		f.Add(uint8(i), data)
+	}
+	f.Fuzz(func(t *testing.T, from uint8, data []byte) {
+		sender := key(t, int(from%5)).Address()
+		g, err := loadRegistry(n.memory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = g.call(n.cfg, sender, nil, data)
+		var revert *RevertError
+		if err != nil && !errors.As(err, &revert) {
+			t.Fatalf("%x: %v", data, err)
+		}
+		if changed := len(g.slots.changes()) > 0; changed != (err == nil) {
+			t.Fatalf("%x: %v, changed %t", data, err, changed)
+		}
+		m := callMethod(data)
+		if err == nil {
+			if args, err := callArguments(m, data); err != nil || !bytes.Equal(input(t, m.RawName, args...), data) {
+				t.Fatalf("%x is not canonical: %v", data, err)
+			}
+		}
+		if next, _, err := g.close(9); err != nil || next != nil && next.Len() == 0 {
+			t.Fatalf("%x closes with %v, %v", data, next, err)
+		}
+		if _, _, err := ReadRegistry(g.slots); err != nil {
+			t.Fatalf("%x leaves a damaged registry: %v", data, err)
+		}
+		for i := range g.candidateCount() {
+			v := g.validator(candidateSlot(i))
+			if got, ok := g.candidate(v.Address); !ok || got != v || g.err != nil {
+				t.Fatalf("%x leaves a damaged list of candidates", data)
+			}
+		}
+		out, err := CallRegistry(n.cfg, n.memory, Call{From: sender, Input: data})
+		if err != nil && !errors.As(err, &revert) || err == nil && (len(out) > 0) != m.IsConstant() {
+			t.Fatalf("%x answers %x, %v", data, out, err)
 		}
 	})
 }

@@ -143,6 +143,8 @@ func (g *registry) call(cfg *Config, from crypto.Address, value *uint256.Int, in
 	}
 	m := callMethod(input)
 	switch {
+	case len(input) > maxCallBytes:
+		return nil, reverted(RevertArguments, "%d bytes, at most %d", len(input), maxCallBytes)
 	case m == nil:
 		return nil, reverted(RevertMethod, "%x", input[:min(len(input), selectorBytes)])
 	case m.IsConstant():
