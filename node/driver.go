@@ -41,15 +41,16 @@ type driver struct {
 	key    *crypto.PrivateKey // nil = never a validator
 	signer types.Signer
 
-	ledger  *ledger.Ledger
-	store   *store.Store
-	pool    *pool.Pool
-	host    *p2p.Host
-	sync    *syncer
-	meters  *meters
-	locals  locals
-	events  *rpc.Events // of the pool, for JSON-RPC
-	endings *pace       // of answers to messages of past epochs
+	ledger     *ledger.Ledger
+	store      *store.Store
+	pool       *pool.Pool
+	host       *p2p.Host
+	sync       *syncer
+	meters     *meters
+	locals     locals
+	events     *rpc.Events // of the pool, for JSON-RPC
+	announcing busy        // peers to which transactions are being sent again
+	endings    *pace       // of answers to messages of past epochs
 
 	ctx     context.Context // of Run: ends what the driver started
 	started chan struct{}   // closed when host is set: handlers wait for it

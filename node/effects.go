@@ -98,6 +98,14 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 		answers = append(answers, more...)
 		answers = d.withWorkChange(answers)
 	}
+	for _, ev := range e.Evidence {
+		if err := d.keepEvidence(ev); err != nil {
+			return nil, err
+		}
+	}
+	if e.Halt != "" {
+		d.log.Error("consensus halted: this node signs nothing more; compare its blocks with the other validators'", "reason", e.Halt)
+	}
 	for i := range e.Commit {
 		if err := d.commit(&e.Commit[i]); err != nil {
 			return nil, err
@@ -109,14 +117,6 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 	}
 	d.fetch(e)
 	d.announce(e.Announce)
-	for _, ev := range e.Evidence {
-		if err := d.keepEvidence(ev); err != nil {
-			return nil, err
-		}
-	}
-	if e.Halt != "" {
-		d.log.Error("consensus halted: this node signs nothing more; compare its blocks with the other validators'", "reason", e.Halt)
-	}
 	return answers, nil
 }
 

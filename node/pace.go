@@ -10,6 +10,31 @@ import (
 // maxPaced bounds the peers that a pace remembers.
 const maxPaced = 1024
 
+// busy are the peers with which something is under way that is not begun twice.
+type busy struct {
+	mu    sync.Mutex
+	peers map[peer.ID]struct{}
+}
+
+func (b *busy) begin(p peer.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.peers[p]; ok {
+		return false
+	}
+	if b.peers == nil {
+		b.peers = make(map[peer.ID]struct{})
+	}
+	b.peers[p] = struct{}{}
+	return true
+}
+
+func (b *busy) end(p peer.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.peers, p)
+}
+
 // pace lets each peer cause an answer at most once in an interval.
 type pace struct {
 	every time.Duration

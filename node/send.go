@@ -81,8 +81,12 @@ func (d *driver) announce(to consensus.Announce) {
 	leader := d.core.Status().Leader
 	now := d.era.Load()
 	for i, p := range now.peers {
-		if i != now.self && (to == consensus.AnnounceAll || i == leader) {
-			_ = d.host.SendTransactions(p, raws) // repeated anyway
+		if i != now.self && (to == consensus.AnnounceAll || i == leader) && d.announcing.begin(p) {
+			// Not in this goroutine, which must never wait for the network.
+			go func() {
+				defer d.announcing.end(p)
+				_ = d.host.SendTransactions(p, raws) // repeated anyway
+			}()
 		}
 	}
 }
