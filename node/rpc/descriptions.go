@@ -68,12 +68,16 @@ var descriptions = map[string]description{
 	"txpool_status":      described("Answers how many transactions wait."),
 
 	"cairn_diagnose":           described("Answers what was looked at and what an operator can do."),
+	"cairn_epochs":             described("Answers what leads from the validators of an epoch to those of the next ones.", "from"),
 	"cairn_finality":           described("Answers a header, its finalization and the set that signed.", "block"),
 	"cairn_history":            described("Answers what happened to an account, newest first.", "address", "cursor", "limit"),
 	"cairn_peers":              described("Answers who is connected, by id."),
 	"cairn_proof":              described("Answers an account, its proof, the header and its finalization.", "address", "storageKeys", "block"),
+	"cairn_receiptProof":       described("Answers what proves a transaction and its receipt, or null.", "hash"),
+	"cairn_registry":           described("Answers validators, candidates, open votes, and who is here and in step."),
 	"cairn_status":             described("Answers where the node stands and what is wrong."),
 	"cairn_transactionStatus":  described("Answers where a transaction is and, if it is not final, why.", "hash"),
+	"cairn_validatorChange":    described("Tries a change of the validator set without doing it.", "subject", "add"),
 	"cairn_validators":         described("Answers the set that decides about a block.", "block"),
 	`cairn_subscribe("drops")`: described("Sends every transaction that leaves the pool without being in a block."),
 

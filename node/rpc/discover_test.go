@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cairn/crypto"
 )
 
 // validate holds a JSON value against a schema: the keywords that the documents
@@ -163,7 +165,8 @@ func sampleCalls(f *fixture) [][]any {
 		{"net_listening"}, {"net_peerCount"}, {"net_version"},
 		{"web3_clientVersion"}, {"web3_sha3", "0x00"},
 		{"txpool_content"}, {"txpool_contentFrom", key(3).Address()}, {"txpool_inspect"}, {"txpool_status"},
-		{"cairn_diagnose"}, {"cairn_finality", "latest"}, {"cairn_history", someone}, {"cairn_peers"}, {"cairn_proof", someone},
+		{"cairn_diagnose"}, {"cairn_epochs", "0x0"}, {"cairn_finality", "latest"}, {"cairn_history", someone}, {"cairn_peers"}, {"cairn_proof", someone},
+		{"cairn_receiptProof", first}, {"cairn_receiptProof", none}, {"cairn_registry"}, {"cairn_validatorChange", crypto.Address{1}, false},
 		{"cairn_status"}, {"cairn_transactionStatus", first}, {"cairn_transactionStatus", none}, {"cairn_validators", "latest"},
 		{"erigon_getHeaderByNumber", "latest"},
 		{"ots_getApiLevel"}, {"ots_getBlockDetails", "latest"}, {"ots_getBlockDetailsByHash", hash}, {"ots_getBlockTransactions", "latest", 0, 2},

@@ -34,6 +34,10 @@ type Backend struct {
 	Registerer    prometheus.Registerer // may be nil
 	Log           *slog.Logger
 
+	// Presence says of nodes, by peer id and in order, whether they are connected
+	// and in step; this node is. May be nil.
+	Presence func(ctx context.Context, peerIDs []string) []Presence
+
 	// Stage says whether a transaction of the pool is in a block that is not
 	// final: StageProposed or StageNotarized; empty = in none. May be nil.
 	Stage func(context.Context, crypto.Hash) string
