@@ -17,7 +17,8 @@ type adversary interface {
 	disrupt(nd *node)
 }
 
-var adversaryNames = []string{"equivocator", "double voter", "withholder", "replayer", "liar", "twins"}
+// adversaryNames are drawn from; a liar needs the right moment and comes more often.
+var adversaryNames = []string{"liar", "liar", "equivocator", "double voter", "withholder", "replayer", "liar", "laggard", "twins"}
 
 func newAdversary(name string) adversary {
 	switch name {
@@ -31,6 +32,8 @@ func newAdversary(name string) adversary {
 		return &replayer{}
 	case "liar":
 		return &liar{}
+	case "laggard":
+		return &laggard{}
 	case "twins":
 		return twins{}
 	}

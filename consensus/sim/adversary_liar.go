@@ -23,12 +23,22 @@ func (a *liar) receive(nd *node, p *packet) bool {
 
 func (a *liar) remember(c *consensus.Certificate) {
 	if c.Kind == consensus.Nullify {
+		for i := range a.nulls {
+			if a.nulls[i].Subject == c.Subject {
+				return
+			}
+		}
 		if len(a.nulls) > 0 && a.nulls[0].Epoch != c.Epoch {
 			a.nulls = nil
 		}
 		a.nulls = append([]consensus.Certificate{*c}, a.nulls...)
 		a.nulls = a.nulls[:min(len(a.nulls), consensus.MaxAttachedNullifications)]
 		return
+	}
+	for _, old := range a.proven {
+		if old.Epoch == c.Epoch && old.View == c.View {
+			return
+		}
 	}
 	a.proven = append(a.proven, c)
 	if len(a.proven) > remembered {
@@ -49,24 +59,29 @@ func (a *liar) send(nd *node, to int, m *consensus.Message) {
 
 // lie makes a false proposal out of a true one.
 func (a *liar) lie(nd *node, p *consensus.Proposal) *consensus.Proposal {
-	older := a.proven[nd.w.rng.intn(len(a.proven))]
+	// Mostly a recent one: others execute only on the head or above it.
+	i := len(a.proven) - 1 - nd.w.rng.intn(min(4, len(a.proven)))
+	if nd.w.rng.chance(200) {
+		i = nd.w.rng.intn(len(a.proven))
+	}
+	older := a.proven[i]
 	parent := nd.w.blocks[older.Block]
-	if parent == nil || older.View >= p.Vote.View || older.Epoch != p.Vote.Epoch {
+	if parent == nil || older.View >= p.Vote.View || older.View == p.Vote.ParentView || older.Epoch != p.Vote.Epoch {
 		return p
 	}
 	b := *nd.w.blocks[p.Block.Hash]
 	b.transactions = nil
 	out := *p
 	s := p.Vote.Subject
-	switch nd.w.rng.intn(4) {
-	case 0, 1: // an honest child of an older block: skips what came since
+	switch nd.w.rng.intn(3) {
+	case 0: // an honest child of an older block: skips what came since
 		b.parent, b.Parent, b.Height = parent, parent.Hash, parent.Height+1
 		s.ParentView = older.View
 		out.Parent, out.Nullifications = older, a.nulls
-	case 2: // the parent view is another one than that of the parent
+	case 1: // the parent view is another one than that of the parent
 		s.ParentView = older.View
 		out.Parent = older
-	case 3: // the parent is another block than that of the parent view
+	case 2: // the parent is another block than that of the parent view
 		b.parent, b.Parent, b.Height = parent, parent.Hash, parent.Height+1
 	}
 	made := nd.w.register(&b, nd.w.rng.next())

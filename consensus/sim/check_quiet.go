@@ -24,10 +24,11 @@ func (c *checks) silence(w *world, s *stage) {
 // others: a lone nullify arms them after a grace of ten Δ or five seconds.
 func (w *world) settleTime() int64 { return max(10*w.delta(), 5*second) + 4*w.delta() }
 
-// calm: where nobody is faulty and clocks agree, the transaction that ends the
+// calm: after the second idleness (in the first some may not have heard of others
+// for a rotation, and skip them), where nobody is faulty and clocks agree, the transaction that ends the
 // idleness is proposed at once, voted for at once, and no view is given up.
 func (c *checks) calm(w *world, s *stage) {
-	if !s.faultless {
+	if !s.faultless || !s.again {
 		return
 	}
 	if took, most := w.now-s.began, 4*w.delta()+w.plan.minInterval*millisecond; took > most {

@@ -94,7 +94,7 @@ func (p *plan) drawTiming(r *rng) {
 func (p *plan) drawMembers(r *rng) {
 	f := (p.members - 1) / 3
 	byzantine := 0
-	if f > 0 && r.chance(500) {
+	if f > 0 && r.chance(600) {
 		byzantine = 1 + r.intn(f)
 	}
 	free := make([]int, p.members)
@@ -220,6 +220,13 @@ func (p *plan) drawAttacks(r *rng, add func(incident)) {
 			later := min(until+d*r.between(5, 30), p.chaos)
 			add(incident{kind: faultCut, at: until - d/2, until: later, src: knows, dst: everyone &^ knows})
 			add(incident{kind: faultCut, at: until - d/2, until: later, src: everyone &^ knows, dst: knows})
+		}
+	}
+	for _, a := range p.adversaries { // a leader can only lie about views that are not final
+		for range 3 {
+			if from, until := window(20); a.name == "liar" {
+				add(incident{kind: faultWithhold, at: from, until: until, kinds: kindsOf(consensus.Finalize), dst: one()})
+			}
 		}
 	}
 	if r.chance(250) { // one side sees the notarization, the other only the deadline

@@ -22,7 +22,7 @@ func (nd *node) carryOut(eff consensus.Effects) {
 func (nd *node) persist() {
 	w := nd.w
 	if len(nd.effects.Persist) == 0 {
-		nd.persisted()
+		nd.synced()
 		return
 	}
 	nd.strike()
@@ -36,8 +36,8 @@ func (nd *node) persist() {
 	w.queue.push(event{at: w.now + w.syncTime(), kind: evPersisted, node: int32(nd.id), generation: nd.generation})
 }
 
-// persisted sends what the records made safe to send, and tells the core.
-func (nd *node) persisted() {
+// synced sends what the records made safe to send, and tells the core.
+func (nd *node) synced() {
 	persisted := len(nd.effects.Persist) > 0
 	if persisted {
 		nd.w.checks.durable(nd, nd.disk.sync())
@@ -49,7 +49,7 @@ func (nd *node) persisted() {
 		return
 	}
 	nd.work.join(&nd.effects)
-	nd.sawPersist = persisted
+	nd.persisted = persisted
 	if persisted && nd.w.plan.eager {
 		nd.effects = consensus.Effects{}
 		nd.step(consensus.Persisted{}, &nd.effects)
@@ -184,7 +184,7 @@ func (nd *node) finish(results []input) {
 		nd.first(results...)
 		return
 	}
-	if nd.sawPersist {
+	if nd.persisted {
 		nd.answered(input{event: consensus.Persisted{}})
 	}
 	for _, in := range results {

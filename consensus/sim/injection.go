@@ -2,8 +2,8 @@ package sim
 
 import "cairn/consensus"
 
-// strikeFault begins a fault of the plan.
-func (w *world) strikeFault(f *incident) {
+// happen begins a fault of the plan.
+func (w *world) happen(f *incident) {
 	if w.healed {
 		return
 	}

@@ -8,49 +8,53 @@ import (
 )
 
 // node is one process and its machine: what the driver of a real node does with
-// a core, over a simulated disk, clock and network. Fields above the blank line
-// survive a crash.
+// a core, over a simulated disk, clock and network.
 type node struct {
 	w         *world
 	id        int
 	self      int       // member index, −1 for a full node
 	adversary adversary // nil for an honest node
-	disk      *disk
-	own       []uint32 // transactions submitted here: a pool keeps its own
-	wallSkew  int64    // ms
-	drift     int64    // ppm
-	backup    *tables  // a copy of the disk
-	marked    bool     // the disk is such a copy: an observer
+
+	// What survives a crash.
+	disk     *disk
+	backup   *tables  // a copy of the disk
+	marked   bool     // the disk is such a copy: an observer
+	own      []uint32 // transactions submitted here: a pool keeps its own
+	wallSkew int64    // ms
+	drift    int64    // ppm
+
+	// The process.
+	up         bool
+	generation uint32 // lives so far, and deaths
+	booted     int64  // µs of virtual time
+	monoBase   int64  // ms: a monotonic clock starts anywhere
+	paused     bool
+	armed      crashPoint // of an armed crash
+	crashArmed bool
+	downFor    int64 // µs, −1 = for good
+
+	// The driver.
 	core      *consensus.Core
 	coreEpoch uint32
-
-	up         bool
-	generation uint32
-	booted     int64 // µs of virtual time
-	monoBase   int64 // ms: a monotonic clock starts anywhere
-	paused     bool
-	busy       bool
-	inbox      []input
-	atWork     bool                // building, executing and committing
-	effects    consensus.Effects   // being carried out: persist and send
-	work       work                // what comes after sending
-	later      []consensus.Effects // of answers, still to be carried out
-	sawPersist bool                // effects had records: Persisted is owed
-	executed   map[crypto.Hash]bool
-	newest     *block // executed last
-	newestAt   int64
-	wakeAt     int64 // ms of this node's monotonic clock, 0 = none
-	ticking    bool  // a Tick is in the inbox
-	pool       []uint32
-	known      map[uint32]bool // in the pool or final
-	working    bool            // last WorkPending
-	wanted     []want
-	reported   map[int]bool  // members that told an observer their view
-	toldAt     map[int]int64 // by peer: when it was last answered across epochs
-	armed      crashPoint    // of an armed crash
-	crashArmed bool
-	downFor    int64
-	status     consensus.Status
+	status    consensus.Status
+	inbox     []input
+	busy      bool
+	effects   consensus.Effects   // being carried out: persist and send
+	work      work                // what comes after sending
+	later     []consensus.Effects // of answers, still to be carried out
+	persisted bool                // effects had records: Persisted is owed
+	atWork    bool                // building, executing and committing
+	wakeAt    int64               // ms of this node's monotonic clock, 0 = none
+	ticking   bool                // a Tick is in the inbox
+	executed  map[crypto.Hash]bool
+	newest    *block // executed last
+	newestAt  int64
+	pool      []uint32
+	known     map[uint32]bool // in the pool or final
+	working   bool            // last WorkPending
+	wanted    []want
+	reported  map[int]bool  // members that told an observer their view
+	toldAt    map[int]int64 // by peer: when it was last answered across epochs
 }
 
 // input is one thing for the core; body comes with a proposal or a fetched block.

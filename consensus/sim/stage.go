@@ -24,6 +24,7 @@ type stage struct {
 	nullified uint64   // views when the quiet ended
 	silence   int64    // µs since when nothing was sent
 	height    uint64   // when the quiet began
+	again     bool     // woken once already
 	done      bool
 }
 
@@ -56,7 +57,10 @@ func (w *world) advance() {
 		w.checks.quiet(w, s)
 	case phaseWake:
 		if w.allFinal(s.tracked) {
-			s.done = true
+			if s.done = s.again; !s.done {
+				s.again = true
+				s.begin(w, phaseSettle)
+			}
 			return
 		}
 		w.checks.calm(w, s)

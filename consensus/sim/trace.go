@@ -13,9 +13,8 @@ import (
 
 // trace is a running hash of all that happens and, if out is set, its text.
 type trace struct {
-	hash    uint64
-	out     io.Writer
-	rethrow bool // let panics of a core pass, for their stack
+	hash uint64
+	out  io.Writer
 }
 
 func (t *trace) mix(x uint64) { t.hash = mix(t.hash ^ x) }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 
 	"cairn/consensus"
@@ -140,10 +141,11 @@ func (w *world) addNode(self int) {
 func (w *world) play() {
 	defer func() {
 		if p := recover(); p != nil {
-			if w.trace.rethrow {
-				panic(p)
+			if w.trace.out == nil {
+				w.violate("panic", "%v", p)
+			} else {
+				w.violate("panic", "%v\n%s", p, debug.Stack())
 			}
-			w.violate("panic", "%v", p)
 		}
 	}()
 	for count := 0; w.violation == nil && !w.stage.done; count++ {
@@ -165,7 +167,7 @@ func (w *world) play() {
 func (w *world) handle(e *event) {
 	switch e.kind {
 	case evFault:
-		w.strikeFault(&w.plan.incidents[e.arg])
+		w.happen(&w.plan.incidents[e.arg])
 		return
 	case evArrival:
 		w.arrival()
@@ -188,7 +190,7 @@ func (w *world) handle(e *event) {
 			nd.run()
 		}
 	case evPersisted:
-		nd.persisted()
+		nd.synced()
 		nd.run()
 	case evWorked:
 		nd.worked()

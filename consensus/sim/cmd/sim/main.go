@@ -154,90 +154,95 @@ func many(f *flags, faults []fault.Fault) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	end := f.start + f.seeds
-	var kept []uint64
+	b := &batch{flags: f, next: next, end: f.start + f.seeds, running: map[uint64]bool{}, saved: time.Now()}
 	if !f.skipKept {
-		if kept, err = sim.KeptSeeds(); err != nil {
+		if b.kept, err = sim.KeptSeeds(); err != nil {
 			return 0, err
 		}
 	}
-	var (
-		mu      sync.Mutex
-		wg      sync.WaitGroup
-		total   tally
-		began   = time.Now()
-		running = map[uint64]bool{} // of the range
-		saved   = time.Now()
-	)
-	take := func() (seed uint64, ranged, ok bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if total.violations >= f.failures {
-			return 0, false, false
-		}
-		if len(kept) > 0 {
-			seed, kept = kept[0], kept[1:]
-			return seed, false, true
-		}
-		if next >= end {
-			return 0, false, false
-		}
-		seed = next
-		next++
-		running[seed] = true
-		return seed, true, true
-	}
-	done := func(r *sim.Result, ranged bool) error {
-		mu.Lock()
-		defer mu.Unlock()
-		total.add(r)
-		if r.Violation != nil {
-			fmt.Printf("%v\n%s\nreplay: %s\n\n", r.Violation, r.Plan, replay(r.Seed, f.plant))
-		}
-		if !ranged {
-			return nil
-		}
-		delete(running, r.Seed)
-		if f.resume == "" || time.Since(saved) < time.Second {
-			return nil
-		}
-		saved = time.Now()
-		return writeResume(f.resume, oldest(running, next))
-	}
-	var failed error
+	began := time.Now()
+	var wg sync.WaitGroup
 	for range f.workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for {
-				seed, ranged, ok := take()
-				if !ok {
-					return
-				}
+		wg.Go(func() {
+			for seed, ranged, ok := b.take(); ok; seed, ranged, ok = b.take() {
 				r := sim.Run(sim.Options{Seed: seed, Faults: faults})
-				if err := done(&r, ranged); err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
-					return
-				}
+				b.done(&r, ranged)
 			}
-		}()
+		})
 	}
 	wg.Wait()
-	if failed == nil && f.resume != "" {
-		failed = writeResume(f.resume, oldest(running, next))
+	b.save()
+	if b.err != nil {
+		return 0, b.err
 	}
-	if failed != nil {
-		return 0, failed
+	b.total.took = time.Since(began)
+	if b.total.count > 0 {
+		fmt.Println("seen:", b.total.coverage.String())
+		fmt.Printf("slowest recovery: %.0f%% of its bound (seed %d)\n", 100*b.total.slowest, b.total.slowestSeed)
 	}
-	total.took = time.Since(began)
-	if total.count > 0 {
-		fmt.Println("seen:", total.coverage.String())
-		fmt.Printf("slowest recovery: %.0f%% of its bound (seed %d)\n", 100*total.slowest, total.slowestSeed)
+	fmt.Println(b.total.String())
+	return min(b.total.violations, 1), nil
+}
+
+// batch is many seeds under way.
+type batch struct {
+	flags *flags
+
+	mu        sync.Mutex
+	kept      []uint64 // to be played first
+	next, end uint64
+	running   map[uint64]bool // of the range
+	total     tally
+	saved     time.Time
+	err       error
+}
+
+// take answers the next seed to play and whether it is one of the range.
+func (b *batch) take() (seed uint64, ranged, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.err != nil || b.total.violations >= b.flags.failures:
+		return 0, false, false
+	case len(b.kept) > 0:
+		seed, b.kept = b.kept[0], b.kept[1:]
+		return seed, false, true
+	case b.next >= b.end:
+		return 0, false, false
 	}
-	fmt.Println(total.String())
-	return min(total.violations, 1), nil
+	seed = b.next
+	b.next++
+	b.running[seed] = true
+	return seed, true, true
+}
+
+// done adds up a finished run and reports a broken rule.
+func (b *batch) done(r *sim.Result, ranged bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.total.add(r)
+	if r.Violation != nil {
+		fmt.Printf("%v\n%s\nreplay: %s\n\n", r.Violation, r.Plan, replay(r.Seed, b.flags.plant))
+	}
+	if ranged {
+		delete(b.running, r.Seed)
+	}
+	if time.Since(b.saved) >= time.Second {
+		b.save()
+	}
+}
+
+// save writes the first seed of the range that is not finished.
+func (b *batch) save() {
+	if b.flags.resume == "" || b.err != nil {
+		return
+	}
+	next := b.next
+	for seed := range b.running {
+		next = min(next, seed)
+	}
+	b.saved = time.Now()
+	b.err = writeResume(b.flags.resume, next)
 }
 
 func replay(seed uint64, plant string) string {
@@ -246,14 +251,6 @@ func replay(seed uint64, plant string) string {
 		c += fmt.Sprintf(" SIMFLAGS=%q", "-plant "+plant)
 	}
 	return c
-}
-
-// oldest is the first seed of the range that is not finished.
-func oldest(running map[uint64]bool, next uint64) uint64 {
-	for seed := range running {
-		next = min(next, seed)
-	}
-	return next
 }
 
 func readResume(f *flags) (uint64, error) {
