@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/accounts/abi"
@@ -90,6 +91,12 @@ func TestValidatorChanges(t *testing.T) {
 		}
 	}
 	// A quorum of four is needed and enough now.
+	ids := append(slices.Clone(c.ids[:4]), c.ids[4], "nonsense")
+	for i, p := range c.nodes[2].presence(t.Context(), ids) {
+		if here := i < 4; p.Connected != here || p.Answered != here || here && p.Height+1 < c.height(2) {
+			t.Errorf("presence of node %d as node 2 sees it: %+v", i, p)
+		}
+	}
 	c.stop(0)
 	c.pay(1, 0, 1, 2, 3)
 	c.start(0)

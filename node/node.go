@@ -60,6 +60,8 @@ type Node struct {
 	host    *p2p.Host
 	peerKey libp2pcrypto.PrivKey
 	servers servers
+
+	presences presences
 }
 
 // Open takes the lock of the home directory, opens the ledger and prepares the

@@ -1,0 +1,96 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/crypto"
+	"cairn/node/rpc"
+)
+
+// Limits on asking others where they are on behalf of JSON-RPC clients: one
+// question a peer in presenceFor, however many ask.
+const (
+	presenceFor  = time.Second
+	presenceWait = 2 * time.Second // for an answer
+	presenceMany = 64              // questions at once
+	maxPresences = 1024            // answers that are remembered
+)
+
+// presences remembers where other nodes said they are.
+type presences struct {
+	mu    sync.Mutex
+	known map[peer.ID]presence
+}
+
+type presence struct {
+	at       time.Time
+	answered bool
+	height   uint64
+}
+
+// presence answers for each peer id whether that node is connected and where it
+// says it is. It asks those that it has not asked just now. What they say is
+// their word alone: it informs an operator, it moves nothing.
+func (n *Node) presence(ctx context.Context, peerIDs []string) []rpc.Presence {
+	connected := make(map[peer.ID]bool)
+	for _, p := range n.host.Peers() {
+		connected[p.ID] = true
+	}
+	out := make([]rpc.Presence, len(peerIDs))
+	places := make(chan struct{}, presenceMany)
+	var asked sync.WaitGroup
+	for i, text := range peerIDs {
+		id, err := peer.Decode(text)
+		switch {
+		case err != nil:
+		case id == n.host.ID():
+			out[i] = rpc.Presence{Connected: true, Answered: true, Height: n.driver.ledger.HeadInfo().Height}
+		case connected[id]:
+			out[i].Connected = true
+			places <- struct{}{}
+			asked.Go(func() {
+				defer func() { <-places }()
+				p := n.whereIs(ctx, id)
+				out[i].Answered, out[i].Height = p.answered, p.height
+			})
+		}
+	}
+	asked.Wait()
+	return out
+}
+
+// whereIs asks a connected peer for its head, unless it was asked just now.
+func (n *Node) whereIs(ctx context.Context, id peer.ID) presence {
+	n.presences.mu.Lock()
+	p, ok := n.presences.known[id]
+	n.presences.mu.Unlock()
+	if ok && time.Since(p.at) < presenceFor {
+		return p
+	}
+	p = presence{at: time.Now()}
+	if genesis, height, err := n.driver.sync.where(ctx, id); err == nil && genesis == n.driver.net.Genesis {
+		p.answered, p.height = true, height
+	}
+	n.presences.mu.Lock()
+	defer n.presences.mu.Unlock()
+	if len(n.presences.known) >= maxPresences || n.presences.known == nil {
+		n.presences.known = make(map[peer.ID]presence)
+	}
+	n.presences.known[id] = p
+	return p
+}
+
+// where is what a peer says of its head.
+func (s *syncer) where(ctx context.Context, p peer.ID) (genesis crypto.Hash, height uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, presenceWait)
+	defer cancel()
+	a, err := s.status(ctx, p)
+	if err != nil {
+		return crypto.Hash{}, 0, err
+	}
+	return a.Genesis, a.Height, nil
+}
