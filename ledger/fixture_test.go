@@ -159,7 +159,15 @@ func (n *node) build(parent crypto.Hash, txs ...*types.Transaction) *types.Block
 	n.view++
 	n.millis += 7
 	q := &queue{txs: txs}
-	b, err := n.l.Build(parent, chain.BuildParams{View: n.view, TimestampMillis: n.millis, Proposer: proposer}, q)
+	top, err := n.l.find(parent)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	epoch, err := chain.NextEpoch(n.l.headerOf(top))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	b, err := n.l.Build(parent, chain.BuildParams{Epoch: epoch, View: n.view, TimestampMillis: n.millis, Proposer: proposer}, q)
 	if err != nil {
 		n.t.Fatal(err)
 	}
