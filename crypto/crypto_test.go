@@ -285,13 +285,14 @@ func TestRecoverNoPoint(t *testing.T) {
 
 func TestDigestSeparatesDomains(t *testing.T) {
 	t.Parallel()
-	if Digest(DomainVote, []byte("x")) == Digest(DomainPossession, []byte("x")) {
+	vote, possession, registration := Digest(DomainVote, []byte("x")), Digest(DomainPossession, []byte("x")), Digest(DomainRegistration, []byte("x"))
+	if vote == possession || vote == registration || possession == registration {
 		t.Error("two domains give one digest")
 	}
 	if Digest(DomainVote, []byte("x")) != Keccak256([]byte("cairn-vote-v1\x00\x00\x00x")) {
 		t.Error("a digest is not keccak256(domain ‖ parts)")
 	}
-	for _, d := range []Domain{DomainVote, DomainPossession} {
+	for _, d := range []Domain{DomainVote, DomainPossession, DomainRegistration} {
 		if d[0] < 0x20 || d[0] > 0xbf {
 			t.Errorf("domain %q could be the start of RLP or of a typed transaction", d[:])
 		}

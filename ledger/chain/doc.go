@@ -13,12 +13,15 @@
 //     apply those that do: nonce, balance, base fee, block limits.
 //   - Execute checks a block of another node; Build makes one from Candidates.
 //     Both give the Output that the ledger stores.
-//   - The validator registry's storage layout (docs/registry.md).
+//   - The validator registry (docs/registry.md): its storage layout, its calls
+//     in transactions and in eth_call, and the closing block that a change of
+//     the set makes.
 //
 // # Errors
 //
 // A broken rule is an *InvalidError whose Kind is one of the ErrorKind
 // constants; errors.Is matches the kind. Transaction kinds have the texts of
-// geth's errors, letter for letter, because wallets match them. Any other error
-// is a failure to read state and says nothing about the block.
+// geth's errors, letter for letter, because wallets match them. A *RevertError is
+// a call that the registry refuses; in a block it is a receipt of status 0. Any
+// other error is a failure to read state and says nothing about the block.
 package chain
