@@ -22,7 +22,7 @@ func New(cfg Config, records []Record, mono, wall int64) (*Core, Effects, error)
 	n := len(cfg.Members)
 	c := &Core{
 		cfg: cfg, n: n, q: Quorum(n), mono: mono, wall: wall,
-		observing: cfg.Observer, reportView: cfg.ObserveAbove, lastBlockAt: mono - cfg.Root.Age,
+		paused: cfg.Paused, observing: cfg.Observer, reportView: cfg.ObserveAbove, lastBlockAt: mono - cfg.Root.Age,
 		blocks: make(map[crypto.Hash]*blockState),
 		heard:  make([]uint64, n), answered: make([]int64, n), evidence: make([][3]bool, n), reported: make([]bool, n),
 	}

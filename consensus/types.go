@@ -253,6 +253,7 @@ type Config struct {
 	DeltaMax    int64 // cap of Δ'
 	MinInterval int64 // least distance of block timestamps
 	Heartbeat   int64 // 0 = never
+	Paused      bool  // start as after Pause: nothing is signed until Pause{false}
 	Root        Root
 	// Observer: the votes this key cast may be unknown here (restored copy, lost
 	// records). Nothing is signed until a finalization well above every view that

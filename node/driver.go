@@ -24,7 +24,6 @@ import (
 const (
 	inboxLength = 1024            // events waiting for the owner goroutine; senders block beyond
 	behindLimit = 16              // heights behind a verified finalization at which a node syncs ranges
-	maxBodies   = 256             // bodies of blocks not yet final kept decoded
 	pollEvery   = time.Second     // how often a random peer is asked for its head
 	fetchTries  = 3               // peers asked for one block or certificate range
 	fetchWait   = 5 * time.Second // for one answer
@@ -51,6 +50,8 @@ type driver struct {
 	events     *rpc.Events // of the pool, for JSON-RPC
 	announcing busy        // peers to which transactions are being sent again
 	endings    *pace       // of answers to messages of past epochs
+	later      *pace       // of attention to messages of later epochs
+	intake     intake
 
 	ctx     context.Context // of Run: ends what the driver started
 	started chan struct{}   // closed when host is set: handlers wait for it
@@ -63,7 +64,8 @@ type driver struct {
 	hadWork  bool
 	latest   executedBlock
 	noQuorum bool // as last told to the log
-	bodies   map[crypto.Hash]*types.Block
+	bodies   bodies
+	ranges   map[consensus.ViewRange]bool // of certificates, being fetched
 	fetching map[crypto.Hash]bool
 	logged   time.Time // of the last Info about a final block
 
@@ -138,15 +140,21 @@ func (d *driver) poolChanged() {
 
 // start makes the core from the vote log and carries out its first effects.
 func (d *driver) start(cfg consensus.Config, records []consensus.Record) error {
+	free, err := d.store.FreeBytes()
+	if err != nil {
+		return fmt.Errorf("free space of the data directory: %w", err)
+	}
+	if free < d.reserve { // before anything is signed
+		d.log.Error("the disk is nearly full: this node does not vote; make room", "freeMiB", free>>20, "reserveMiB", d.reserve>>20)
+		d.lowSpace.Store(true)
+	}
+	cfg.Paused = d.mustPause()
 	core, effects, err := consensus.New(cfg, records, d.mono(), d.wall())
 	if err != nil {
 		return fmt.Errorf("start consensus: %w", err)
 	}
 	d.core = core
-	if err := d.carryOut(effects); err != nil {
-		return err
-	}
-	return d.watchSpace()
+	return d.carryOut(effects)
 }
 
 // run feeds the core until ctx ends or a failure (disk, broken invariant) makes
@@ -198,7 +206,7 @@ func (d *driver) handle(v any) error {
 	case consensus.Event:
 		return d.step(v)
 	case *proposalArrived:
-		d.keepBody(v.block)
+		d.bodies.put(v.block)
 		return d.step(v.event)
 	case *fetchedBlock:
 		return d.handleFetched(v)
@@ -247,32 +255,4 @@ func (d *driver) hasWork() bool {
 		base = d.latest.hash
 	}
 	return d.pool.HasWorkBesides(d.ledger.Included(base))
-}
-
-// keepBody remembers a block that is not final yet. Beyond the limit the oldest
-// heights go: they are either final already or can be fetched again.
-func (d *driver) keepBody(b *types.Block) {
-	if b == nil {
-		return
-	}
-	d.bodies[b.Hash()] = b
-	if len(d.bodies) <= maxBodies {
-		return
-	}
-	lowest := b
-	for _, other := range d.bodies {
-		if other.NumberU64() < lowest.NumberU64() {
-			lowest = other
-		}
-	}
-	delete(d.bodies, lowest.Hash())
-}
-
-// dropBodies forgets the bodies at or below a final height.
-func (d *driver) dropBodies(height uint64) {
-	for hash, b := range d.bodies {
-		if b.NumberU64() <= height {
-			delete(d.bodies, hash)
-		}
-	}
 }

@@ -154,10 +154,15 @@ func (d *driver) build(req *consensus.BuildRequest) (consensus.Event, error) {
 	block, err := d.ledger.Build(req.Parent, chain.BuildParams{
 		Epoch: req.Epoch, View: req.View, TimestampMillis: uint64(req.MinTimestamp), Proposer: d.key.Address(),
 	}, d.pool.Candidates(d.ledger.Included(req.Parent)))
+	var invalid *chain.InvalidError
+	if errors.Is(err, ledger.ErrMissingParent) || errors.As(err, &invalid) {
+		d.log.Warn("cannot build on this parent; another leader will", "view", req.View, "parent", req.Parent, "err", err)
+		return failed, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("build the block of view %d: %w", req.View, err)
 	}
-	d.keepBody(block)
+	d.bodies.put(block)
 	d.latest = executedBlock{hash: block.Hash(), view: req.View, at: d.mono()}
 	d.meters.proposed.Inc()
 	return consensus.Built{View: req.View, Block: blockFacts(block), Closing: d.ledger.Closing(block.Hash())}, nil
@@ -188,8 +193,8 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 	}
 	d.meters.execution.Observe(time.Since(start).Seconds())
 	facts := blockFacts(block)
-	if facts.View >= d.latest.view {
-		d.latest = executedBlock{hash: hash, view: facts.View, at: d.mono()}
+	if view := min(facts.View, d.core.Status().View+1); view >= d.latest.view { // a header may claim any view
+		d.latest = executedBlock{hash: hash, view: view, at: d.mono()}
 	}
 	return []consensus.Event{
 		consensus.Executed{Block: hash, Status: consensus.ExecutionOK, Closing: d.ledger.Closing(hash)},
@@ -200,7 +205,7 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 // body finds a block that is not final yet, in memory or in the store; nil =
 // not here.
 func (d *driver) body(hash crypto.Hash) (*types.Block, error) {
-	if b := d.bodies[hash]; b != nil {
+	if b := d.bodies.get(hash); b != nil {
 		return b, nil
 	}
 	raw, err := d.ledger.BodyBytes(hash)
@@ -215,7 +220,7 @@ func (d *driver) body(hash crypto.Hash) (*types.Block, error) {
 		return nil, fmt.Errorf("block %s in the store: %w", hash, err)
 	}
 	b = withKnownSenders(d.pool, d.signer, b)
-	d.keepBody(b)
+	d.bodies.put(b)
 	return b, nil
 }
 
@@ -227,6 +232,7 @@ func (d *driver) commit(c *consensus.Certificate) error {
 	if err := d.finalize(c.Block, c); err != nil {
 		return err
 	}
+	d.publishFinalization(c)
 	return d.enterEpoch()
 }
 
@@ -248,7 +254,6 @@ func (d *driver) finalize(hash crypto.Hash, c *consensus.Certificate) error {
 			return err
 		}
 	}
-	d.publishFinalization(c)
 	return nil
 }
 
@@ -263,7 +268,7 @@ func (d *driver) finalized(f *ledger.Final) error {
 			return err
 		}
 	}
-	d.dropBodies(head.Number.Uint64())
+	d.bodies.dropUpTo(head.Number.Uint64())
 	d.meters.height.Set(float64(head.Number.Uint64()))
 	d.meters.transactions.Add(float64(len(f.Block.Transactions())))
 	if now := time.Now(); now.Sub(d.logged) >= time.Second {

@@ -21,12 +21,13 @@ type era struct {
 	member map[peer.ID]int
 	self   int // own index in the set, −1 = full node
 	verify *verifier
+	moved  error           // our key is in the set with another peer id
 	before map[peer.ID]int // members of the epoch before, which may not know that it ended
 }
 
 // newEra looks up the members of a set. key may be nil; own is this node's peer
-// id. A key that is in the set under another peer id does not sign: the others
-// would not listen to it here.
+// id. A key that is in the set under another peer id does not sign, as the others
+// would not listen to it here: moved says so.
 func newEra(net consensus.Network, epoch uint32, set *genesis.ValidatorSet, key *crypto.PrivateKey, own peer.ID, before *era) (*era, error) {
 	e := &era{epoch: epoch, set: set, addrs: set.Addresses(), member: make(map[peer.ID]int), self: -1}
 	e.verify = newVerifier(net, epoch, e.addrs)
@@ -46,7 +47,8 @@ func newEra(net consensus.Network, epoch uint32, set *genesis.ValidatorSet, key 
 	}
 	if i, ok := set.Index(key.Address()); ok {
 		if e.peers[i] != own {
-			return nil, fmt.Errorf("%w: validator %s is %s in the set, but %s holds the key of %s", ErrPeerKey, set.At(i).Name, e.peers[i], PeerKeyFile, own)
+			e.moved = fmt.Errorf("%w: validator %s is %s in the set, but %s holds the key of %s", ErrPeerKey, set.At(i).Name, e.peers[i], PeerKeyFile, own)
+			return e, nil
 		}
 		e.self = i
 	}
@@ -97,7 +99,16 @@ func (d *driver) enterEpoch() error {
 	if err != nil {
 		return err
 	}
-	core, effects, err := consensus.New(cfg, nil, d.mono(), d.wall())
+	if next.moved != nil {
+		d.log.Warn("the validator key of this node is in the set with another peer: this node follows as a full node", "err", next.moved)
+	}
+	// What stopped the old core from signing stops the new one before it signs.
+	var records []consensus.Record
+	if halted := d.core.Status().Halted; halted != "" {
+		records = append(records, consensus.Record{Halt: halted})
+	}
+	cfg.Paused = d.mustPause()
+	core, effects, err := consensus.New(cfg, records, d.mono(), d.wall())
 	if err != nil {
 		return fmt.Errorf("start epoch %d: %w", epoch, err)
 	}
@@ -106,8 +117,5 @@ func (d *driver) enterEpoch() error {
 	d.host.SetValidators(next.reachable())
 	d.meters.epoch.Set(float64(epoch))
 	d.log.Info("new validator set", "epoch", epoch, "validators", set.Len(), "quorum", consensus.Quorum(set.Len()), "role", next.role())
-	if err := d.carryOut(effects); err != nil || !d.mustPause() {
-		return err
-	}
-	return d.step(consensus.Pause{Paused: true})
+	return d.carryOut(effects)
 }

@@ -93,14 +93,13 @@ func (d *driver) onFinalization(ctx context.Context, from peer.ID, msg []byte) p
 	}
 	now := d.era.Load()
 	if c.Epoch > now.epoch { // cannot be checked yet: catch up from who has it
-		d.sync.heard(from)
-		d.sync.poke()
+		d.hearLater(from)
 		return p2p.Ignore
 	}
 	if state := d.state.Load(); c.Epoch != state.Epoch || c.View <= state.LastFinalizedView {
 		return p2p.Ignore
 	}
-	if err := now.verify.certificate(c); err != nil {
+	if c, err = now.verify.certificate(c); err != nil {
 		return p2p.Reject
 	}
 	d.sync.heard(from)
@@ -127,8 +126,7 @@ func (d *driver) onConsensus(ctx context.Context, from peer.ID, msg []byte) {
 		d.tellEpochEnd(from, epoch)
 		return
 	case epoch > now.epoch:
-		d.sync.heard(from)
-		d.sync.poke()
+		d.hearLater(from)
 		return
 	case member < 0:
 		d.meters.refused.WithLabelValues("not a member").Inc()
@@ -142,11 +140,12 @@ func (d *driver) onConsensus(ctx context.Context, from peer.ID, msg []byte) {
 		}
 		d.deliver(ctx, consensus.VoteReceived{From: member, Vote: *env.Vote})
 	case env.Certificate != nil:
-		if err := now.verify.certificate(env.Certificate); err != nil {
+		c, err := now.verify.certificate(env.Certificate)
+		if err != nil {
 			d.refuse(from, "certificate", err)
 			return
 		}
-		d.deliver(ctx, consensus.CertificateReceived{From: member, Certificate: *env.Certificate})
+		d.deliver(ctx, consensus.CertificateReceived{From: member, Certificate: *c})
 	case env.Proposal != nil:
 		d.onProposal(ctx, from, now, env.Proposal)
 	}
@@ -163,23 +162,23 @@ func (d *driver) onProposal(ctx context.Context, from peer.ID, now *era, p *cons
 	}
 	event := consensus.ProposalReceived{From: member, Proposal: consensus.Proposal{Vote: p.Vote}}
 	if p.Parent != nil {
-		if err := now.verify.certificate(p.Parent); err != nil {
+		if c, err := now.verify.certificate(p.Parent); err != nil {
 			d.refuse(from, "parent certificate of a proposal", err)
 		} else {
-			event.Proposal.Parent = p.Parent
-			d.deliver(ctx, consensus.CertificateReceived{From: member, Certificate: *p.Parent})
+			event.Proposal.Parent = c
+			d.deliver(ctx, consensus.CertificateReceived{From: member, Certificate: *c})
 		}
 	}
 	for i := range p.Nullifications {
-		c := &p.Nullifications[i]
-		if err := now.verify.certificate(c); err != nil {
+		c, err := now.verify.certificate(&p.Nullifications[i])
+		if err != nil {
 			d.refuse(from, "nullification of a proposal", err)
 			continue
 		}
 		event.Proposal.Nullifications = append(event.Proposal.Nullifications, *c)
 		d.deliver(ctx, consensus.CertificateReceived{From: member, Certificate: *c})
 	}
-	if p.Vote.View < d.state.Load().LastFinalizedView {
+	if state := d.state.Load(); state.Epoch == now.epoch && !d.intake.take(p.Vote.Subject, state.View) {
 		d.deliver(ctx, consensus.VoteReceived{From: member, Vote: p.Vote})
 		return
 	}
@@ -188,6 +187,7 @@ func (d *driver) onProposal(ctx context.Context, from peer.ID, now *era, p *cons
 		err = errUnasked
 	}
 	if err != nil {
+		d.intake.giveBack(p.Vote.Subject)
 		d.refuse(from, "body of a proposal", err)
 		d.deliver(ctx, consensus.VoteReceived{From: member, Vote: p.Vote})
 		return
@@ -195,6 +195,15 @@ func (d *driver) onProposal(ctx context.Context, from peer.ID, now *era, p *cons
 	block = withKnownSenders(d.pool, d.signer, block)
 	event.Proposal.Block = blockFacts(block)
 	d.deliver(ctx, &proposalArrived{event: event, block: block})
+}
+
+// hearLater looks at the peers after a message of an epoch that has not begun
+// here: nothing in it can be checked, so it moves nobody more than once a second.
+func (d *driver) hearLater(from peer.ID) {
+	if d.later.allow(from) {
+		d.sync.heard(from)
+		d.sync.poke()
+	}
 }
 
 // tellEpochEnd answers a message of an epoch that is over with the finalization

@@ -8,6 +8,7 @@ import (
 
 	"cairn/crypto"
 	"cairn/ledger/chain"
+	"cairn/ledger/pool"
 )
 
 // locals are the transactions that came through this node's own JSON-RPC and are
@@ -18,23 +19,54 @@ type locals struct {
 	hashes map[crypto.Hash]struct{}
 }
 
-// submit takes a transaction from a wallet: pool first, which says why if it
-// refuses, then the disk, then the others.
+// maxLocals bounds the own transactions that are not final.
+const maxLocals = 100_000
+
+// submit takes a transaction from a wallet: disk first, so that what is promised
+// is kept, then the pool, which says why if it refuses, then the others.
 func (d *driver) submit(_ context.Context, tx *types.Transaction) error {
 	if err := d.checkTransaction(tx); err != nil {
 		return err
 	}
+	raw := chain.EncodeTransaction(tx)
+	known := d.pool.Has(tx.Hash())
+	if err := d.keepLocal(tx.Hash(), raw); err != nil {
+		return err
+	}
 	if err := d.pool.Add(tx, true); err != nil {
+		if known {
+			return err
+		}
+		if failure := d.forgetLocal(tx.Hash()); failure != nil {
+			return failure
+		}
 		return err
 	}
 	d.events.Added(tx.Hash())
-	raw := chain.EncodeTransaction(tx)
 	d.host.PublishTransactions(raw)
 	d.poolChanged()
+	return nil
+}
+
+// keepLocal writes a transaction before the wallet is told that it was taken.
+func (d *driver) keepLocal(hash crypto.Hash, raw []byte) error {
 	d.locals.mu.Lock()
 	defer d.locals.mu.Unlock()
-	d.locals.hashes[tx.Hash()] = struct{}{}
-	return d.store.PutLocalTx(tx.Hash(), raw)
+	if len(d.locals.hashes) >= maxLocals {
+		return chain.ErrPoolFull
+	}
+	d.locals.hashes[hash] = struct{}{}
+	return d.store.PutLocalTx(hash, raw)
+}
+
+// dropped hears of every transaction that leaves the pool without a block.
+func (d *driver) dropped(drop pool.Drop) {
+	if drop.Local {
+		if err := d.forgetLocal(drop.Transaction.Hash()); err != nil {
+			d.log.Warn("cannot forget a dropped transaction; the disk may be failing", "hash", drop.Transaction.Hash(), "err", err)
+		}
+	}
+	d.events.Dropped(drop)
 }
 
 // forgetLocal drops the kept copy of an own transaction that is final.

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/gofrs/flock"
 	libp2pcrypto "github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -155,11 +154,11 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 		rules: &cfg.Rules, key: key, signer: cfg.Signer(), ledger: live, store: n.store,
 		meters: newMeters(), started: make(chan struct{}), endings: newPace(time.Second), reserve: uint64(n.cfg.Store.ReserveMiB) << 20,
 		inbox: make(chan any, inboxLength), work: make(chan struct{}, 1), origin: time.Now(),
-		bodies: make(map[crypto.Hash]*types.Block), fetching: make(map[crypto.Hash]bool),
+		ranges: make(map[consensus.ViewRange]bool), later: newPace(time.Second), fetching: make(map[crypto.Hash]bool),
 	}
 	d.events = rpc.NewEvents(d.signer)
 	pooled := pool.DefaultConfig()
-	pooled.OnDrop = d.events.Dropped
+	pooled.OnDrop = d.dropped
 	d.pool = pool.New(pooled, cfg)
 	d.locals.hashes = make(map[crypto.Hash]struct{})
 	d.sync = newSyncer(d)
@@ -177,6 +176,9 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 	now, err := newEra(d.net, epoch, set, key, own, nil)
 	if err != nil {
 		return err
+	}
+	if now.moved != nil {
+		return now.moved
 	}
 	if key != nil && now.self < 0 {
 		n.log.Warn("the validator key of this directory is not in the validator set: running as a full node until it is", "address", key.Address())
@@ -316,7 +318,7 @@ func (n *Node) startHost(ctx context.Context) error {
 		Bootnodes: n.cfg.P2P.Bootnodes, MDNS: n.cfg.P2P.MDNS, DHT: n.cfg.P2P.DHT, AllowList: allow,
 		PeerStore: filepath.Join(n.cfg.Home, "peers.json"), MaxPeers: n.cfg.P2P.MaxPeers,
 		MaxConsensusBytes: limit, MaxResponseBytes: maxAnswerBytes(limit),
-		UserAgent: "cairnd/" + Version, Log: n.log, Registerer: d.meters.registry,
+		RequestRate: 500, UserAgent: "cairnd/" + Version, Log: n.log, Registerer: d.meters.registry,
 	}, d.handlers(ctx))
 	if err != nil {
 		return fmt.Errorf("start the network: %w", err)

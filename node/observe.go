@@ -157,7 +157,8 @@ func (e *era) admits(s *statusAnswer) error {
 	if c.Epoch != e.epoch || c.View+1 != s.CurrentView {
 		return fmt.Errorf("%w: a certificate of epoch %d, view %d does not admit to view %d", errUnasked, c.Epoch, c.View, s.CurrentView)
 	}
-	return e.verify.certificate(c)
+	_, err = e.verify.certificate(c)
+	return err
 }
 
 func (d *driver) handleReport(r *viewReport) error {

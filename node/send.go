@@ -12,8 +12,11 @@ import (
 	"cairn/ledger/chain"
 )
 
-// announceLimit bounds the pending transactions that are sent again at once.
-const announceLimit = 512
+// Limits of what is sent and asked for.
+const (
+	announceLimit = 512 // pending transactions that are sent again at once
+	maxRanges     = 8   // ranges of certificates being fetched
+)
 
 // send hands messages to the network. It runs after their records are durable.
 func (d *driver) send(e *consensus.Effects) {
@@ -51,10 +54,22 @@ func (d *driver) envelope(m *consensus.Message) []byte {
 			return nil
 		}
 		env.Proposal = &consensus.ProposalEnvelope{
-			Vote: p.Vote, Parent: p.Parent, Nullifications: p.Nullifications, Body: chain.EncodeBlock(block),
+			Vote: p.Vote, Parent: p.Parent, Nullifications: d.fitting(p.Nullifications), Body: chain.EncodeBlock(block),
 		}
 	}
 	return consensus.EncodeEnvelope(&env)
+}
+
+// fitting are the newest nullifications that take no more than a quarter of the
+// message limit; the others are fetched by range.
+func (d *driver) fitting(all []consensus.Certificate) []consensus.Certificate {
+	size, limit := 0, d.maxConsensusBytes()/4
+	for i := range all {
+		if size += len(consensus.EncodeCertificate(&all[i])); size > limit {
+			return all[:i]
+		}
+	}
+	return all
 }
 
 // publishFinalization tells full nodes. The leader of the finalized view and
@@ -104,7 +119,10 @@ func (d *driver) pendingRaws(limit int) [][]byte {
 // the inbox.
 func (d *driver) fetch(e *consensus.Effects) {
 	for _, r := range e.FetchCertificates {
-		go d.fetchCertificates(r)
+		if len(d.ranges) < maxRanges && !d.ranges[r] {
+			d.ranges[r] = true
+			go d.fetchCertificates(r)
+		}
 	}
 	for _, hash := range e.FetchBlocks {
 		if block, err := d.body(hash); err == nil && block != nil {
@@ -179,6 +197,7 @@ func (d *driver) requestBlock(p peer.ID, hash crypto.Hash) (*types.Block, error)
 }
 
 func (d *driver) fetchCertificates(r consensus.ViewRange) {
+	defer d.deliver(d.ctx, func() { delete(d.ranges, r) })
 	now := d.era.Load()
 	to := min(r.To, r.From+maxCertificateViews-1)
 	peers := d.askable()
@@ -195,11 +214,12 @@ func (d *driver) fetchCertificates(r consensus.ViewRange) {
 			continue
 		}
 		for i := range cs {
-			if err := now.verify.certificate(&cs[i]); err != nil {
+			c, err := now.verify.certificate(&cs[i])
+			if err != nil {
 				d.refuse(p, "certificates answer", err)
 				break
 			}
-			d.deliver(d.ctx, consensus.CertificateReceived{From: now.indexOf(p), Certificate: cs[i]})
+			d.deliver(d.ctx, consensus.CertificateReceived{From: -1, Certificate: *c})
 		}
 		if len(cs) > 0 {
 			return
@@ -207,20 +227,25 @@ func (d *driver) fetchCertificates(r consensus.ViewRange) {
 	}
 }
 
-// handleFetched gives a fetched body to the core. One that is far above the head
-// is not: the syncer brings the range between instead of a walk back by hashes.
+// handleFetched gives a fetched body to the core. While blocks are final that are
+// not here, one far above the head is not given: the syncer brings the range
+// between instead of a walk back by hashes. What is only notarized cannot be
+// synced and is always walked.
 func (d *driver) handleFetched(f *fetchedBlock) error {
 	delete(d.fetching, f.hash)
 	if f.block == nil {
 		return nil
 	}
-	if f.block.NumberU64() > d.ledger.HeadInfo().Height+behindLimit {
+	height, head := f.block.NumberU64(), d.ledger.HeadInfo().Height
+	status := d.core.Status()
+	uncommitted := status.LastFinalizedView > status.CommittedView
+	if f.from != "" && (height > head+consensus.MaxHeldBlocks || uncommitted && height > head+behindLimit) {
 		d.sync.poke()
 		return nil
 	}
 	if err := d.store.PutBody(f.hash, chain.EncodeBlock(f.block)); err != nil {
 		return err
 	}
-	d.keepBody(f.block)
+	d.bodies.put(f.block)
 	return d.step(consensus.BlockDurable{Block: blockFacts(f.block)})
 }

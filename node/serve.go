@@ -71,7 +71,7 @@ func (d *driver) serveBlocks(ctx context.Context, _ peer.ID, req []byte) ([]byte
 	size, proven := 0, 0
 	for h := q.From; h <= head && h >= 1; h++ {
 		full := uint64(len(answer.Blocks)) >= min(q.Count, maxRangeBlocks) || size >= maxRangeBytes
-		if full && proven > 0 || ctx.Err() != nil || len(answer.Blocks) >= 2*maxRangeBlocks {
+		if full && proven > 0 || ctx.Err() != nil || len(answer.Blocks) >= 2*maxRangeBlocks || size > 2*maxRangeBytes {
 			break
 		}
 		hash, err := d.ledger.HashByHeight(h)

@@ -15,6 +15,13 @@ import (
 	"cairn/crypto"
 	"cairn/ledger"
 	"cairn/ledger/chain"
+	"cairn/p2p"
+)
+
+// Limits of the syncer.
+const (
+	pollGap   = 100 * time.Millisecond // least time between two rounds of asking
+	slowRange = 5 * time.Second        // after which the next range comes from another peer
 )
 
 // syncer brings a node that missed final blocks back to the head. It asks peers
@@ -25,11 +32,15 @@ type syncer struct {
 	wake   chan struct{}
 	target atomic.Uint64 // verified height above ours while ranges are applied, else 0
 
+	warned *pace // of the log
+
 	mu   sync.Mutex
 	last peer.ID // from which the newest finalization came
 }
 
-func newSyncer(d *driver) *syncer { return &syncer{d: d, wake: make(chan struct{}, 1)} }
+func newSyncer(d *driver) *syncer {
+	return &syncer{d: d, wake: make(chan struct{}, 1), warned: newPace(time.Minute)}
+}
 
 // poke asks for a look at the peers now instead of at the next poll.
 func (s *syncer) poke() {
@@ -69,10 +80,15 @@ func (s *syncer) run(ctx context.Context) {
 		case <-ticker.C:
 		case <-s.wake:
 		}
+		next := time.NewTimer(pollGap)
 		for _, p := range s.candidates() {
 			if s.ask(ctx, p) {
 				break
 			}
+		}
+		select {
+		case <-next.C:
+		case <-ctx.Done():
 		}
 	}
 }
@@ -102,9 +118,13 @@ func (s *syncer) ask(ctx context.Context, p peer.ID) bool {
 			s.d.refuse(p, "status", err)
 			return false
 		}
-		if c.View > s.d.state.Load().LastFinalizedView {
+		if c.Block != status.Head {
+			s.d.refuse(p, "status", errUnasked)
+			return false
+		}
+		if state := s.d.state.Load(); state.Epoch == c.Epoch && c.View > state.LastFinalizedView {
 			s.heard(p)
-			s.d.deliver(ctx, consensus.CertificateReceived{From: now.indexOf(p), Certificate: *c})
+			s.d.deliver(ctx, consensus.CertificateReceived{From: -1, Certificate: *c})
 		}
 	}
 	// Near the head the core fetches by itself what a finalization names; it
@@ -118,9 +138,16 @@ func (s *syncer) ask(ctx context.Context, p peer.ID) bool {
 	}
 	defer s.target.Store(0)
 	for s.d.ledger.HeadInfo().Height < status.Height && ctx.Err() == nil {
+		begun := time.Now()
 		if err := s.fetchRange(ctx, p); err != nil {
-			s.d.log.Warn("sync: a range failed; another peer is asked", "peer", p, "height", s.d.ledger.HeadInfo().Height, "err", err)
+			s.d.host.Penalize(p, p2p.FaultUseless)
+			if s.warned.allow(p) {
+				s.d.log.Warn("sync: a range failed; another peer is asked", "peer", p, "height", s.d.ledger.HeadInfo().Height, "err", err)
+			}
 			return false
+		}
+		if time.Since(begun) > slowRange {
+			return true // somebody else may be faster; a peer does not keep us to itself
 		}
 	}
 	return true
@@ -231,6 +258,9 @@ func (d *driver) applyRange(blocks []certifiedBlock) error {
 		if b.block.NumberU64() <= d.ledger.HeadInfo().Height {
 			continue
 		}
+		if b.finalization != nil && b.finalization.Epoch != d.era.Load().epoch {
+			return fmt.Errorf("%w: block %d is of an epoch that is over", errUnasked, b.block.NumberU64())
+		}
 		if err := d.ledger.Execute(b.block); err != nil {
 			return d.contradiction(blocks[i:], err)
 		}
@@ -260,7 +290,7 @@ func (d *driver) contradiction(blocks []certifiedBlock, err error) error {
 		return fmt.Errorf("sync block %d: %w", b.block.NumberU64(), err)
 	}
 	for _, next := range blocks {
-		d.keepBody(next.block)
+		d.bodies.put(next.block)
 		if next.finalization == nil {
 			continue
 		}

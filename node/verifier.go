@@ -26,32 +26,33 @@ type verifier struct {
 	addrs []crypto.Address
 
 	mu   sync.Mutex
-	seen map[crypto.Hash]struct{}
+	seen map[consensus.Subject]*consensus.Certificate
 }
 
 func newVerifier(net consensus.Network, epoch uint32, addrs []crypto.Address) *verifier {
-	return &verifier{net: net, epoch: epoch, addrs: addrs, seen: make(map[crypto.Hash]struct{})}
+	return &verifier{net: net, epoch: epoch, addrs: addrs, seen: make(map[consensus.Subject]*consensus.Certificate)}
 }
 
-// certificate verifies c, or knows that the very same bytes were verified.
-func (v *verifier) certificate(c *consensus.Certificate) error {
-	key := crypto.Keccak256(consensus.EncodeCertificate(c))
+// certificate verifies c, or answers the one verified before that says the same:
+// each member sends the certificate that it made, of other signers, and one of
+// them is enough to check.
+func (v *verifier) certificate(c *consensus.Certificate) (*consensus.Certificate, error) {
 	v.mu.Lock()
-	_, known := v.seen[key]
+	known := v.seen[c.Subject]
 	v.mu.Unlock()
-	if known {
-		return nil
+	if known != nil {
+		return known, nil
 	}
 	if err := consensus.VerifyCertificate(v.net, v.epoch, v.addrs, c); err != nil {
-		return err
+		return nil, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.seen) >= maxVerified {
 		clear(v.seen)
 	}
-	v.seen[key] = struct{}{}
-	return nil
+	v.seen[c.Subject] = c
+	return c, nil
 }
 
 // finalization decodes and verifies a finalization.
@@ -66,7 +67,7 @@ func (v *verifier) finalization(raw []byte) (*consensus.Certificate, error) {
 	if c.Kind != consensus.Finalize {
 		return nil, errUnasked
 	}
-	return c, v.certificate(c)
+	return v.certificate(c)
 }
 
 // recoverSenders fills the sender cache of every transaction of a block on all

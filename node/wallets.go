@@ -41,11 +41,11 @@ func (d *driver) openBlocks(tip crypto.Hash) []openBlock {
 	var out []openBlock
 	above := d.ledger.HeadInfo().Height
 	notarized := make(map[crypto.Hash]bool)
-	for b := d.bodies[tip]; b != nil && b.NumberU64() > above; b = d.bodies[b.ParentHash()] {
+	for b := d.bodies.get(tip); b != nil && b.NumberU64() > above; b = d.bodies.get(b.ParentHash()) {
 		notarized[b.Hash()] = true
 		out = append(out, openBlock{b, true})
 	}
-	for b := d.bodies[d.latest.hash]; b != nil && b.NumberU64() > above && !notarized[b.Hash()]; b = d.bodies[b.ParentHash()] {
+	for b := d.bodies.get(d.latest.hash); b != nil && b.NumberU64() > above && !notarized[b.Hash()]; b = d.bodies.get(b.ParentHash()) {
 		out = append(out, openBlock{b, false})
 	}
 	return out

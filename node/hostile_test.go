@@ -1,0 +1,261 @@
+package node
+
+import (
+	"context"
+	"math/big"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"cairn/consensus"
+	"cairn/crypto"
+	"cairn/ledger/chain"
+	"cairn/p2p"
+)
+
+// TestSilentMember: a member that connects and never says hello holds up nobody's
+// owner goroutine, although transactions are announced to it again and again.
+func TestSilentMember(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	c.start(0)
+	c.start(1)
+	c.connected(1)
+	key, err := p2p.LoadOrCreateKey(filepath.Join(c.homes[3], PeerKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent, err := libp2p.New(libp2p.Identity(key), libp2p.NoListenAddrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	addr, err := ma.NewMultiaddr(c.nodes[0].Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := silent.Connect(ctx, *info); err != nil {
+		t.Fatal(err)
+	}
+	// Two of four are no quorum: the transfer waits and is announced again.
+	if err := c.nodes[0].driver.submit(ctx, c.transfer(0, crypto.Address{19: 9})); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); {
+		done, begun := make(chan struct{}), time.Now()
+		c.nodes[0].driver.deliver(ctx, func() { close(done) })
+		<-done
+		if took := time.Since(begun); took > time.Second {
+			t.Fatalf("the owner goroutine stood still for %s", took)
+		}
+	}
+}
+
+// TestStrippedBody: blocks with the right header and other transactions are the
+// fault of who sent them: refused at the door, never executed, no halt.
+func TestStrippedBody(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 1, nil)
+	c.start(0)
+	c.pay(0, 0, 0)
+	d := c.nodes[0].driver
+	var honest, stripped blocksAnswer
+	for h := uint64(1); h <= c.height(0); h++ {
+		b, err := d.ledger.BlockByHeight(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := d.ledger.Certificate(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		honest.Blocks = append(honest.Blocks, rangedBlock{Body: chain.EncodeBlock(b), Finalization: cert})
+		stripped.Blocks = append(stripped.Blocks, rangedBlock{Body: chain.EncodeBlock(types.NewBlockWithHeader(b.Header())), Finalization: cert})
+	}
+	if _, err := d.sync.verifyRange(1, &honest); err != nil {
+		t.Fatalf("the honest range is refused: %v", err)
+	}
+	if _, err := d.sync.verifyRange(1, &stripped); err == nil {
+		t.Error("blocks without their transactions pass")
+	}
+}
+
+// TestRangeLies: every lie in a range is found before anything is stored.
+func TestRangeLies(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 0, nil)
+	c.start(0)
+	for range 4 {
+		c.pay(0, 0, 0)
+	}
+	d := c.nodes[0].driver
+	raw, err := d.serveBlocks(context.Background(), "", encode(blocksRequest{From: 1, Count: 100}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := func() *blocksAnswer {
+		a, err := decodeBlocksAnswer(raw)
+		if err != nil || len(a.Blocks) < 4 {
+			t.Fatalf("answer %v, %v", a, err)
+		}
+		return a
+	}
+	if _, err := d.sync.verifyRange(1, fresh()); err != nil {
+		t.Fatal(err)
+	}
+	for name, lie := range map[string]func(a *blocksAnswer){
+		"first block missing":           func(a *blocksAnswer) { a.Blocks = a.Blocks[1:] },
+		"a block missing":               func(a *blocksAnswer) { a.Blocks = append(a.Blocks[:1:1], a.Blocks[2:]...) },
+		"blocks swapped":                func(a *blocksAnswer) { a.Blocks[0], a.Blocks[1] = a.Blocks[1], a.Blocks[0] },
+		"a block twice":                 func(a *blocksAnswer) { a.Blocks[1] = a.Blocks[0] },
+		"no finalization at the end":    func(a *blocksAnswer) { a.Blocks[len(a.Blocks)-1].Finalization = nil },
+		"finalization of another block": func(a *blocksAnswer) { a.Blocks[1].Finalization = a.Blocks[0].Finalization },
+		"finalization cut":              func(a *blocksAnswer) { a.Blocks[1].Finalization = a.Blocks[1].Finalization[:40] },
+		"finalization oversize":         func(a *blocksAnswer) { a.Blocks[1].Finalization = make([]byte, maxCertificateBytes+1) },
+		"body cut":                      func(a *blocksAnswer) { a.Blocks[1].Body = a.Blocks[1].Body[:50] },
+		"body empty":                    func(a *blocksAnswer) { a.Blocks[1].Body = nil },
+		"a bit of a header flipped":     func(a *blocksAnswer) { a.Blocks[1].Body[40] ^= 1 },
+		"a bit of a signature flipped":  func(a *blocksAnswer) { f := a.Blocks[1].Finalization; f[len(f)-10] ^= 1 },
+		"a forged finalization": func(a *blocksAnswer) {
+			b, err := chain.DecodeBlock(a.Blocks[1].Body, d.rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := consensus.NewBitmap(1)
+			s.Set(0)
+			forged := consensus.Certificate{Subject: consensus.Subject{Kind: consensus.Finalize, View: 99, ParentView: 98, Block: b.Hash()}, Signers: s}
+			forged.Signatures = []crypto.Signature{testKey(9).Sign(forged.Digest(d.net))}
+			a.Blocks[1].Finalization = consensus.EncodeCertificate(&forged)
+		},
+		"a notarization for a finalization": func(a *blocksAnswer) {
+			c, err := consensus.DecodeCertificate(a.Blocks[1].Finalization)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Kind = consensus.Notarize
+			c.Signatures[0] = testKey(1).Sign(c.Digest(d.net))
+			a.Blocks[1].Finalization = consensus.EncodeCertificate(c)
+		},
+	} {
+		a := fresh()
+		lie(a)
+		v := d.era.Load().verify // as of a node that has verified none of them
+		v.mu.Lock()
+		clear(v.seen)
+		v.mu.Unlock()
+		if _, err := d.sync.verifyRange(1, a); err == nil {
+			t.Errorf("%s: passes", name)
+		}
+	}
+}
+
+// TestMalformedFrames: no bytes from a member make a node panic, and none reach
+// the core.
+func TestMalformedFrames(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 0, nil)
+	c.start(0)
+	c.start(1)
+	c.connected(1)
+	d := c.nodes[0].driver
+	ctx := context.Background()
+	good := consensus.EncodeEnvelope(&consensus.Envelope{Vote: &consensus.Vote{
+		Subject: consensus.Subject{Kind: consensus.Nullify, View: 1}, Signer: 1, Signature: testKey(9).Sign(crypto.Hash{1}),
+	}})
+	frames := [][]byte{nil, {0}, {0xc0}, make([]byte, 1000), good} // the last is well formed, with a foreign signature
+	for i := range good {
+		frames = append(frames, good[:i], append(append([]byte(nil), good[:i]...), 0xff))
+	}
+	before := d.state.Load().View
+	for _, f := range frames {
+		d.onConsensus(ctx, c.nodes[1].host.ID(), f)
+		d.onConsensus(ctx, "stranger", f)
+		d.onFinalization(ctx, c.nodes[1].host.ID(), f)
+		d.onTransactions(ctx, c.nodes[1].host.ID(), [][]byte{f})
+		for _, serve := range []func(context.Context, peer.ID, []byte) ([]byte, error){d.serveBlock, d.serveBlocks, d.serveCertificates} {
+			_, _ = serve(ctx, "stranger", f)
+		}
+	}
+	if after := d.state.Load().View; after != before {
+		t.Errorf("view %d became %d", before, after)
+	}
+	c.pay(0, 0, 0, 1)
+}
+
+// TestLaterEpochJunk: finalizations of an epoch that has not begun cannot be
+// checked, and do not make a node ask its peers more often than it may.
+func TestLaterEpochJunk(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 1, nil)
+	c.start(0)
+	c.start(1)
+	c.connected(1)
+	d := c.nodes[1].driver
+	s := consensus.NewBitmap(1)
+	s.Set(0)
+	junk := consensus.Certificate{Subject: consensus.Subject{Kind: consensus.Finalize, Epoch: 9, View: 7, ParentView: 6, Block: crypto.Hash{1}}, Signers: s}
+	junk.Signatures = []crypto.Signature{testKey(9).Sign(crypto.Hash{2})}
+	raw := consensus.EncodeCertificate(&junk)
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		if v := d.onFinalization(context.Background(), c.nodes[0].host.ID(), raw); v != p2p.Ignore {
+			t.Fatal(v)
+		}
+	}
+	c.pay(1, 0, 0, 1)
+}
+
+// TestBodiesCache: proposals whose headers claim what they like do not displace
+// the newest body for good.
+func TestBodiesCache(t *testing.T) {
+	t.Parallel()
+	var b bodies
+	for i := range 3 * maxBodies {
+		b.put(types.NewBlockWithHeader(&types.Header{Number: new(big.Int).SetUint64(1<<63 + uint64(i))}))
+	}
+	honest := types.NewBlockWithHeader(&types.Header{Number: big.NewInt(2000)})
+	b.put(honest)
+	b.dropUpTo(1000)
+	if b.get(honest.Hash()) == nil || len(b.order) > maxBodies || len(b.byHash) != len(b.order) {
+		t.Errorf("%d bodies, honest one there: %v", len(b.order), b.get(honest.Hash()) != nil)
+	}
+	b.dropUpTo(2000)
+	if b.get(honest.Hash()) != nil {
+		t.Error("a body at a final height stays")
+	}
+}
+
+// TestIntake: one proposal of each view near ours is decoded.
+func TestIntake(t *testing.T) {
+	t.Parallel()
+	var in intake
+	at := func(view uint64, block byte) consensus.Subject {
+		return consensus.Subject{Kind: consensus.Notarize, View: view, Block: crypto.Hash{block}}
+	}
+	for _, step := range []struct {
+		subject consensus.Subject
+		view    uint64
+		want    bool
+	}{
+		{at(10, 1), 10, true}, {at(10, 1), 10, false}, {at(10, 2), 10, false}, {at(11, 1), 10, true},
+		{at(12, 1), 10, false}, {at(8, 1), 10, false}, {at(9, 1), 10, true}, {at(1<<63, 1), 10, false}, {at(12, 1), 11, true},
+	} {
+		if got := in.take(step.subject, step.view); got != step.want {
+			t.Errorf("view %d seen from %d: %v, want %v", step.subject.View, step.view, got, step.want)
+		}
+	}
+	in.giveBack(at(12, 1))
+	if !in.take(at(12, 1), 11) {
+		t.Error("a body that did not fit keeps its view taken")
+	}
+}
