@@ -40,10 +40,10 @@ type machine struct {
 }
 
 type report struct {
-	Machine  machine   `json:"machine"`
-	Settings settings  `json:"settings"`
-	Finality *finality `json:"finality,omitempty"`
-	Load     *load     `json:"load,omitempty"`
+	Machine  machine           `json:"machine"`
+	Settings settings          `json:"settings"`
+	Finality *testnet.Finality `json:"finality,omitempty"`
+	Load     *load             `json:"load,omitempty"`
 }
 
 func main() {

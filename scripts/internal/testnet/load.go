@@ -16,12 +16,18 @@ import (
 // base fee of a development network.
 var Fee = big.NewInt(10_000_000_000)
 
+// Tip is what of it the proposer gets, in wei per gas.
+var Tip = big.NewInt(1)
+
+// TransferGas is what a transfer without data uses.
+const TransferGas = 21_000
+
 // Transfer signs one EIP-1559 transfer.
 func Transfer(chainID uint64, key *crypto.PrivateKey, nonce uint64, to crypto.Address, wei *big.Int) (*types.Transaction, error) {
 	id := new(big.Int).SetUint64(chainID)
 	signer := types.LatestSignerForChainID(id)
 	tx := types.NewTx(&types.DynamicFeeTx{
-		ChainID: id, Nonce: nonce, To: &to, Value: wei, Gas: 21_000, GasFeeCap: Fee, GasTipCap: big.NewInt(1),
+		ChainID: id, Nonce: nonce, To: &to, Value: wei, Gas: TransferGas, GasFeeCap: Fee, GasTipCap: Tip,
 	})
 	sig := key.Sign(signer.Hash(tx))
 	return tx.WithSignature(signer, sig[:])
@@ -66,7 +72,9 @@ func SendBatch(ctx context.Context, c *rpc.Client, txs []*types.Transaction) (re
 type Block struct {
 	Number       hexutil.Uint64 `json:"number"`
 	Hash         crypto.Hash    `json:"hash"`
+	ParentHash   crypto.Hash    `json:"parentHash"`
 	StateRoot    crypto.Hash    `json:"stateRoot"`
+	BaseFee      hexutil.Big    `json:"baseFeePerGas"`
 	Transactions []crypto.Hash  `json:"transactions"`
 }
 
@@ -75,6 +83,24 @@ func BlockAt(ctx context.Context, c *rpc.Client, height uint64) (*Block, error) 
 	var b *Block
 	err := c.CallContext(ctx, &b, "eth_getBlockByNumber", hexutil.EncodeUint64(height), false)
 	return b, err
+}
+
+// Blocks reads a run of blocks in one JSON-RPC batch; nil where the node has none.
+func Blocks(ctx context.Context, c *rpc.Client, from, to uint64) ([]*Block, error) {
+	out := make([]*Block, to-from+1)
+	batch := make([]rpc.BatchElem, len(out))
+	for i := range out {
+		batch[i] = rpc.BatchElem{Method: "eth_getBlockByNumber", Args: []any{hexutil.EncodeUint64(from + uint64(i)), false}, Result: &out[i]}
+	}
+	if err := c.BatchCallContext(ctx, batch); err != nil {
+		return nil, err
+	}
+	for _, e := range batch {
+		if e.Error != nil {
+			return nil, e.Error
+		}
+	}
+	return out, nil
 }
 
 // Head is the height of the last final block.
@@ -104,6 +130,7 @@ type Status struct {
 	Hash    crypto.Hash    `json:"hash"`
 	View    hexutil.Uint64 `json:"view"`
 	Peers   int            `json:"peers"`
+	Quorum  int            `json:"quorum"`
 	Voting  bool           `json:"voting"`
 	Syncing bool           `json:"syncing"`
 	Healthy bool           `json:"healthy"`

@@ -1,0 +1,298 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"cairn/scripts/internal/testnet"
+)
+
+// giveUp is when a transfer that is not final yet ends the run: the chain stands
+// still.
+const giveUp = 90 * time.Second
+
+// quietGrace is how long after the quorum's end a block may still become final:
+// votes that were sent before are counted.
+const quietGrace = 2 * time.Second
+
+// Recovery is one measured time: from a moment since when a quorum of validators
+// runs and every two of them reach each other, to the first final block with a
+// transfer that was sent after that moment.
+type Recovery struct {
+	Step   int     `json:"step"`
+	Kind   Kind    `json:"kind"`
+	Phase  Phase   `json:"phase"`
+	Millis float64 `json:"millis"`
+	Block  float64 `json:"firstBlockMillis"` // to the first final block at all
+	Nodes  []int   `json:"among"`            // the quorum
+}
+
+// Phase is which moment a time is measured from.
+type Phase string
+
+// The moments: Regained is the hard one.
+const (
+	Regained Phase = "regained" // a quorum is connected again that was not
+	Kept     Phase = "kept"     // the fault ends; a quorum was there all the time
+	During   Phase = "during"   // within the fault, which leaves a quorum; the first is from its beginning
+)
+
+// step carries out one fault and everything around it. A slow recovery is noted
+// in the state, anything worse is the error.
+func (r *run) step(ctx context.Context, f Fault) error {
+	r.say("%4d %s", f.Step, f)
+	begun := time.Now()
+	if err := r.begin(ctx, f); err != nil {
+		return err
+	}
+	stillUp := func(i int) bool {
+		return r.c.nodes[i].up() && !(f.Kind == KillInCut && slices.Contains(f.Nodes, i))
+	}
+	members := clique(len(r.c.nodes), stillUp, f.Cuts)
+	quorate := len(members) >= r.quorum
+	if err := r.hold(ctx, f, members, quorate, time.Now()); err != nil {
+		return err
+	}
+	if err := r.heal(ctx, f); err != nil {
+		return err
+	}
+	answering, err := r.answering(ctx)
+	if err != nil {
+		return err
+	}
+	healed := time.Now()
+	phase := Kept
+	if !quorate {
+		phase = Regained
+	}
+	took, err := r.measure(ctx, f, phase, probeAfter, answering, healed)
+	if err != nil {
+		return err
+	}
+	if err := r.check.back(ctx); err != nil {
+		return err
+	}
+	back := time.Since(healed)
+	r.probes.Wait()
+	if err := r.check.after(ctx, r.rng(f.Step)); err != nil {
+		return err
+	}
+	blocks, finals := r.rec.size()
+	r.say("     %-8s quorum of %d: final %s, all back %s; fault took %s; height %d, %d final",
+		phase, len(answering), short(took), short(back), short(healed.Sub(begun)), blocks-1, finals)
+	return pause(ctx, f.Rest)
+}
+
+// begin makes the fault happen.
+func (r *run) begin(ctx context.Context, f Fault) error {
+	if f.Cuts != nil {
+		if err := r.c.fabric.cut(ctx, f.Cuts); err != nil {
+			return err
+		}
+	}
+	switch f.Kind {
+	case Kill, KillSeveral, KillAll, CrashLoop:
+		return r.c.each(f.Nodes, func(v *node) error { return v.end(syscall.SIGKILL) })
+	case Pause, PauseMany:
+		return r.c.each(f.Nodes, func(v *node) error { return v.pause(true) })
+	case Restart, RestartAll:
+		return r.c.each(f.Nodes, func(v *node) error { return v.end(syscall.SIGTERM) })
+	}
+	return nil
+}
+
+// hold lets the fault last. While a quorum is left, transfers must go on; while
+// there is none, nothing may become final.
+func (r *run) hold(ctx context.Context, f Fault, members []int, quorate bool, since time.Time) error {
+	held, cancel := context.WithDeadline(ctx, since.Add(f.Hold))
+	defer cancel()
+	var wg sync.WaitGroup
+	var probing error
+	if quorate {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			probing = r.probeWhile(ctx, held, f, members, since)
+		}()
+	}
+	err := r.within(held, f)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = nil
+	}
+	// With one-way cuts votes may still reach everybody through others.
+	if !quorate && err == nil && f.Kind != OneWay {
+		if at, ok := r.rec.firstAfter(since.Add(quietGrace)); ok {
+			err = fmt.Errorf("%w: block %d became final %s after the last quorum", errWrong, r.rec.snapshot().height, at.Sub(since))
+		}
+	}
+	if err != nil || ctx.Err() != nil {
+		wg.Wait()
+		return errors.Join(err, ctx.Err())
+	}
+	// A probe that is on its way ends on its own; the fault's end does not wait.
+	r.probes.Add(1)
+	go func() {
+		defer r.probes.Done()
+		wg.Wait()
+		if probing != nil {
+			r.load.fail(probing)
+		}
+	}()
+	return nil
+}
+
+// within is what happens between the fault and its end.
+func (r *run) within(held context.Context, f Fault) error {
+	if f.Kind == KillInCut {
+		v := r.c.nodes[f.Nodes[0]]
+		if err := pause(held, f.Down[0]); err != nil {
+			return err
+		}
+		if err := v.end(syscall.SIGKILL); err != nil {
+			return err
+		}
+		if err := pause(held, f.Down[1]-f.Down[0]); err != nil {
+			return err
+		}
+		if err := r.c.start(v); err != nil {
+			return err
+		}
+	}
+	<-held.Done()
+	return nil
+}
+
+// probeWhile measures transfer after transfer while a fault lasts that leaves a
+// quorum.
+func (r *run) probeWhile(ctx, held context.Context, f Fault, members []int, since time.Time) error {
+	for k := uint64(0); held.Err() == nil; k++ {
+		g := f
+		g.Probe += k
+		if _, err := r.measure(ctx, g, During, probeDuring, members, since); err != nil {
+			return err
+		}
+		if pause(held, time.Second) != nil {
+			return nil
+		}
+		since = time.Now()
+	}
+	return nil
+}
+
+// heal ends the fault.
+func (r *run) heal(ctx context.Context, f Fault) error {
+	for _, life := range f.Loops {
+		v := r.c.nodes[f.Nodes[0]]
+		if err := r.c.start(v); err != nil {
+			return err
+		}
+		if err := pause(ctx, life); err != nil {
+			return err
+		}
+		if err := v.end(syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	if f.Cuts != nil {
+		if err := r.c.fabric.cut(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return r.c.each(r.c.all(), func(v *node) error { return errors.Join(v.pause(false), r.c.start(v)) })
+}
+
+// answering waits until a quorum of nodes answers JSON-RPC, that is, runs, and
+// says which ones.
+func (r *run) answering(ctx context.Context) ([]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, backLimit)
+	defer cancel()
+	var mu sync.Mutex
+	var up []int
+	enough := make(chan struct{})
+	for _, v := range r.c.nodes {
+		go func() {
+			for ctx.Err() == nil {
+				call, cancel := context.WithTimeout(ctx, time.Second)
+				_, err := testnet.Head(call, v.client)
+				cancel()
+				if err == nil {
+					break
+				}
+				_ = pause(ctx, 10*time.Millisecond)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if up = append(up, v.index); len(up) == r.quorum && ctx.Err() == nil {
+				close(enough)
+			}
+		}()
+	}
+	select {
+	case <-enough:
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Sorted(slices.Values(up)), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no quorum of nodes answers: %w", ctx.Err())
+	}
+}
+
+// measure notes how long a fresh transfer takes from a moment on.
+func (r *run) measure(ctx context.Context, f Fault, phase Phase, account int, among []int, since time.Time) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, giveUp)
+	defer cancel()
+	slow := time.AfterFunc(time.Until(since.Add(r.limit)), func() { r.tellNodes(ctx, f.Step) })
+	defer slow.Stop()
+	at, err := r.load.probe(ctx, account, among, f.Probe)
+	if err != nil {
+		return 0, err
+	}
+	took := at.Sub(since)
+	first, _ := r.rec.firstAfter(since)
+	m := Recovery{Step: f.Step, Kind: f.Kind, Phase: phase, Millis: millis(took), Block: millis(first.Sub(since)), Nodes: among}
+	if r.note(m); took > r.limit {
+		r.say("     SLOW: %s: final after %s, first block after %s, among nodes %s", phase, short(took), short(first.Sub(since)), numbers(among))
+	}
+	return took, nil
+}
+
+// tellNodes prints where every node stands, for who looks for the cause.
+func (r *run) tellNodes(ctx context.Context, step int) {
+	if ctx.Err() != nil {
+		return
+	}
+	for _, v := range r.c.nodes {
+		call, cancel := context.WithTimeout(ctx, time.Second)
+		var s json.RawMessage
+		err := v.client.CallContext(call, &s, "cairn_status")
+		cancel()
+		if err != nil {
+			s = []byte(err.Error())
+		}
+		r.say("     %s: %s", v.name, s)
+	}
+}
+
+// pause waits, or answers the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func short(d time.Duration) string { return fmt.Sprintf("%.2fs", d.Seconds()) }
