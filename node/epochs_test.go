@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -121,5 +122,18 @@ func TestValidatorChanges(t *testing.T) {
 		if kept, err := c.nodes[i].driver.evidence(); err != nil || len(kept) > 0 {
 			t.Errorf("node %d: evidence %v, %v", i, kept, err)
 		}
+	}
+	// The database of the late node verifies, set by set.
+	c.stop(4)
+	h, err := OpenHome(c.homes[4], "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := Check(t.Context(), h.Store, h.Spec, CheckOptions{
+		Finding: func(text string) { t.Error(text) }, Note: func(text string) { t.Error(text) },
+		Progress: func(string, uint64, uint64) {},
+	})
+	if err := errors.Join(err, h.Close()); err != nil || result.Epoch != 6 || result.Certificates < 6 {
+		t.Errorf("%+v, %v", result, err)
 	}
 }

@@ -44,6 +44,7 @@ func (k ErrorKind) Error() string { return string(k) }
 const (
 	ErrLocked         = ErrorKind("another cairnd is running in this directory")
 	ErrNoGenesis      = ErrorKind("the directory has no genesis file: run cairnd init --genesis FILE")
+	ErrNoData         = ErrorKind("there is no database here: no node has run with this home yet")
 	ErrPeerKey        = ErrorKind("the peer key is not the one that the validator set names")
 	ErrDevelopmentKey = ErrorKind("a development key, which everybody knows, is used on an address that is not loopback")
 )
@@ -78,14 +79,8 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	if err := n.takeLock(); err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(cfg.Home, GenesisFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", cfg.Home, ErrNoGenesis)
-	} else if err != nil {
-		return nil, fmt.Errorf("read the genesis file: %w", err)
-	}
-	if n.spec, err = genesis.Parse(raw); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(cfg.Home, GenesisFile), err)
+	if n.spec, err = readSpec(cfg.Home); err != nil {
+		return nil, err
 	}
 	key, err := loadValidatorKey(filepath.Join(cfg.Home, ValidatorKeyFile))
 	if err != nil {
@@ -117,16 +112,9 @@ func (n *Node) takeLock() error {
 	if err := os.MkdirAll(n.cfg.Home, 0o700); err != nil {
 		return fmt.Errorf("make the home directory: %w", err)
 	}
-	n.lock = flock.New(filepath.Join(n.cfg.Home, "lock"))
-	ok, err := n.lock.TryLock()
-	if err != nil {
-		return fmt.Errorf("lock %s: %w", n.cfg.Home, err)
-	}
-	if !ok {
-		n.lock = nil
-		return fmt.Errorf("%s: %w", n.cfg.Home, ErrLocked)
-	}
-	return nil
+	var err error
+	n.lock, err = lockHome(n.cfg.Home)
+	return err
 }
 
 // loadValidatorKey reads the signing key; a directory without one is a full

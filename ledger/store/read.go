@@ -292,19 +292,29 @@ func (v View) TxLookup(hash crypto.Hash) ([]Place, error) {
 	var places []Place
 	from := key(prefixTransaction, hash[:transactionPrefixLength])
 	err := v.scan("transaction index", from, after(from), func(k, _ []byte) error {
-		rest := k[len(from):]
-		height, n := binary.Uvarint(rest)
-		if n <= 0 {
-			return corrupt("transaction index", fmt.Sprintf("%x", k))
-		}
-		index, m := binary.Uvarint(rest[n:])
-		if m <= 0 || n+m != len(rest) || index > 1<<32-1 {
-			return corrupt("transaction index", fmt.Sprintf("%x", k))
-		}
-		places = append(places, Place{height, uint32(index)})
-		return nil
+		p, err := parsePlace(k)
+		places = append(places, p)
+		return err
 	})
 	return places, err
+}
+
+// parsePlace reads the place in a key of the transaction index.
+func parsePlace(k []byte) (Place, error) {
+	bad := func() (Place, error) { return Place{}, corrupt("transaction index", fmt.Sprintf("%x", k)) }
+	if len(k) < 1+transactionPrefixLength {
+		return bad()
+	}
+	rest := k[1+transactionPrefixLength:]
+	height, n := binary.Uvarint(rest)
+	if n <= 0 {
+		return bad()
+	}
+	index, m := binary.Uvarint(rest[n:])
+	if m <= 0 || n+m != len(rest) || index > 1<<32-1 {
+		return bad()
+	}
+	return Place{height, uint32(index)}, nil
 }
 
 // Account is an account at the head; nil = absent.
