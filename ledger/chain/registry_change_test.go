@@ -2,6 +2,8 @@ package chain
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"math/big"
 	"testing"
 
@@ -86,7 +88,7 @@ func (n *network) nextBlockNeedsEpoch(epoch uint32) error {
 		p := n.params()
 		p.Epoch = wrong
 		if _, _, err := Build(n.cfg, n.head, n.state(), p, &queue{}); !errors.Is(err, ErrEpoch) {
-			return err
+			return fmt.Errorf("a block of epoch %d in epoch %d: %v", wrong, epoch, err)
 		}
 	}
 	return nil
@@ -205,6 +207,9 @@ func TestVoteIsForWhatTheListSays(t *testing.T) {
 	}
 	n.mustCall(0, vote)
 	n.mustCall(5, input(t, "withdraw"))
+	if votes() != 0 {
+		t.Errorf("%d votes for who withdrew", votes())
+	}
 	n.mustCall(5, registration(t, 5, v, 2))
 	if votes() != 0 {
 		t.Errorf("%d votes after withdrawing", votes())
@@ -212,6 +217,32 @@ func TestVoteIsForWhatTheListSays(t *testing.T) {
 	// Whoever keeps an earlier proof cannot use it.
 	if _, err := n.call(7, registration(t, 5, member(t, 5), 0)); !errors.Is(err, RevertProof) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestNothingIsLeftBehind: who has left the lists leaves only the number of its
+// registrations, whatever the lengths of its texts were.
+func TestNothingIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 1, 8)
+	before := maps.Clone(n.slots[RegistryAddress])
+	long := member(t, 5)
+	long.Name = "a-name-of-32-characters-no-less-x"[:32]
+	n.mustCall(5, registration(t, 5, long, 0))
+	n.mustCall(6, registration(t, 6, member(t, 6), 0))
+	n.mustCall(5, registration(t, 5, member(t, 5), 1))
+	n.mustCall(5, registration(t, 5, long, 2))
+	n.mustCall(0, input(t, "vote", long.Address, true)) // closes epoch 0
+	n.mustCall(6, input(t, "withdraw"))
+	remove := input(t, "vote", long.Address, false)
+	n.mustCall(0, remove)
+	n.mustCall(5, remove) // closes epoch 1
+	want := before
+	want[slotNumber(slotEpoch)] = slotNumber(2)
+	want[closingSlot(1)], want[closingSlot(2)] = slotNumber(5), slotNumber(8)
+	want[registrationsSlot(long.Address)], want[registrationsSlot(member(t, 6).Address)] = slotNumber(3), slotNumber(1)
+	if got := n.slots[RegistryAddress]; !maps.Equal(got, want) {
+		t.Errorf("storage %v, want %v", got, want)
 	}
 }
 
