@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/consensus"
 	"cairn/crypto"
@@ -16,8 +17,9 @@ import (
 // payUntil makes blocks through node i until check is true.
 func (c *cluster) payUntil(i int, what string, check func() bool) {
 	c.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
 	for n := 0; !check(); n++ {
-		if n == 40 {
+		if time.Now().After(deadline) {
 			c.t.Fatalf("%s: not within %d blocks; %+v", what, n, c.nodes[i].Status())
 		}
 		c.pay(i, n%4, i)

@@ -23,7 +23,7 @@ const (
 	maxRangeBytes        = 4 << 20 // after which an answer takes no further block
 	maxCertificates      = 256     // certificates in one answer
 	maxCertificateViews  = 1024    // views that one request may span
-	maxCertificateBytes  = 16 << 10
+	maxCertificateBytes  = consensus.MaxCertificateBytes
 	maxSmallRequestBytes = 256
 )
 
