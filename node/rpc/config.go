@@ -19,6 +19,8 @@ type Limits struct {
 	ResponseBytes int      `toml:"response_bytes"` // of the answers of one batch, and of answers that wait for one WebSocket reader
 	RequestTime   Duration `toml:"request_time"`   // from the first byte of a body to the last of its answer
 	Concurrent    int      `toml:"concurrent"`     // HTTP requests served at once; more wait for a moment, then get HTTP 429
+	Heavy         int      `toml:"heavy"`          // batches and calls with large answers that are worked on at once
+	WaitingBytes  int      `toml:"waiting_bytes"`  // of all answers that wait for their readers
 
 	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, loopback exempt
 	WriteBurst      int `toml:"write_burst"`       // of them at once
@@ -56,7 +58,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // DefaultLimits are for a node that strangers may call.
 func DefaultLimits() Limits {
 	return Limits{
-		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512,
+		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, Heavy: 8, WaitingBytes: 128 << 20,
 		WritesPerSecond: 200, WriteBurst: 2000,
 		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: Duration(10 * time.Second),
 		Subscriptions: 16_384, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: Duration(5 * time.Minute),
@@ -84,6 +86,7 @@ func (l *Limits) all() []limit {
 	return []limit{
 		n("body_bytes", &l.BodyBytes, d.BodyBytes), n("batch", &l.Batch, d.Batch), n("response_bytes", &l.ResponseBytes, d.ResponseBytes),
 		t("request_time", &l.RequestTime, d.RequestTime), n("concurrent", &l.Concurrent, d.Concurrent),
+		n("heavy", &l.Heavy, d.Heavy), n("waiting_bytes", &l.WaitingBytes, d.WaitingBytes),
 		n("writes_per_second", &l.WritesPerSecond, d.WritesPerSecond), n("write_burst", &l.WriteBurst, d.WriteBurst),
 		n("sockets", &l.Sockets, d.Sockets), n("sockets_per_address", &l.SocketsPerAddress, d.SocketsPerAddress),
 		n("socket_calls", &l.SocketCalls, d.SocketCalls), t("slow_reader", &l.SlowReader, d.SlowReader),

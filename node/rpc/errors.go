@@ -45,6 +45,8 @@ func tooBusy(format string, args ...any) error {
 var (
 	errHeaderNotFound    = errors.New("header not found")
 	errHashNotFound      = errors.New("header for hash not found")
+	errTooMuchWaits      = errors.New("too many large answers wait for their readers; try again later")
+	errStopping          = errors.New(reasonStopping)
 	errUnknownBlock      = errors.New("unknown block")
 	errFilterNotFound    = errors.New("filter not found")
 	errNoStateOverrides  = &callError{code: codeInvalidParams, text: "state and block overrides are not supported: there is no code to execute"}

@@ -16,15 +16,14 @@ const headBytes = 256
 
 // frame is what must be known of a request before it is handed on.
 type frame struct {
-	err     error // nested too deep
-	batch   bool
-	calls   []call
-	answers bool // something will be answered
+	err   error // nested too deep
+	batch bool
+	calls []call
 }
 
 // call is one member of a request, as its bytes: nil = absent.
 type call struct {
-	id, version, method, params, result, failure []byte
+	id, method []byte
 }
 
 // readFrame looks at one HTTP body or WebSocket message, which need not be JSON.
@@ -44,13 +43,30 @@ func readFrame(b []byte) frame {
 	} else {
 		f.calls = []call{readCall(b)}
 	}
-	f.answers = len(f.calls) == 0
-	for i := range f.calls {
-		if c := &f.calls[i]; !c.notification() && !c.response() {
-			f.answers = true
-		}
-	}
 	return f
+}
+
+// heavyMethods have answers that grow with a block, the pool or the request.
+var heavyMethods = map[string]bool{
+	"eth_getBlockByNumber": true, "eth_getBlockByHash": true, "eth_getBlockReceipts": true, "eth_getLogs": true, "eth_getFilterLogs": true,
+	"eth_getFilterChanges": true, "eth_feeHistory": true, "eth_getProof": true, "txpool_content": true, "txpool_inspect": true, "txpool_contentFrom": true,
+	"cairn_history": true, "cairn_finality": true, "cairn_proof": true, "ots_getBlockTransactions": true, "ots_searchTransactionsBefore": true,
+	"ots_searchTransactionsAfter": true, "rpc_discover": true,
+}
+
+// heavy says whether the answer may be large.
+func (f *frame) heavy() bool {
+	return f.batch && len(f.calls) > 1 || len(f.calls) == 1 && heavyMethods[string(f.calls[0].name())]
+}
+
+// subscribes says whether go-ethereum's server must see the connection that the
+// request came on.
+func (f *frame) subscribes() bool {
+	if f.batch || len(f.calls) != 1 {
+		return false
+	}
+	name := f.calls[0].name()
+	return bytes.HasSuffix(name, []byte("_subscribe")) || bytes.HasSuffix(name, []byte("_unsubscribe"))
 }
 
 // readCall finds the fields of one member; of one that is no object, none.
@@ -71,16 +87,8 @@ func readCall(b []byte) call {
 		switch string(key) {
 		case `"id"`:
 			c.id = value
-		case `"jsonrpc"`:
-			c.version = value
 		case `"method"`:
 			c.method = value
-		case `"params"`:
-			c.params = value
-		case `"result"`:
-			c.result = value
-		case `"error"`:
-			c.failure = value
 		}
 		if i = skipSpace(b, end); i >= len(b) || b[i] != ',' {
 			break
@@ -146,16 +154,6 @@ func (c *call) name() []byte {
 		return c.method[1 : n-1]
 	}
 	return nil
-}
-
-func (c *call) isCurrent() bool { return string(c.version) == `"2.0"` }
-
-// notification: JSON-RPC answers none.
-func (c *call) notification() bool { return c.isCurrent() && c.id == nil && len(c.name()) > 0 }
-
-// response: an answer to a call that we never make.
-func (c *call) response() bool {
-	return c.isCurrent() && c.id != nil && len(c.name()) == 0 && c.params == nil && (c.result != nil || c.failure != nil)
 }
 
 // nesting is the deepest nesting of brackets outside strings.

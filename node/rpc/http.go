@@ -53,14 +53,56 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(parseError(f.err))
 		return
 	}
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	out, err := s.answer(r, body, &f)
+	if err != nil {
+		s.service.meters.refused("memory")
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
+		return
+	}
+	defer s.service.waiting.Add(-int64(len(out.body)))
+	w.Header().Set("Content-Type", "application/json")
+	if out.status != http.StatusOK {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(out.status)
+	}
+	_, _ = w.Write(out.body)
+}
+
+// answer has one request answered by go-ethereum's server. What costs much is
+// done for a few requests at a time, and an answer counts as waiting until the
+// caller has taken len(body) off again: so that neither many large requests at
+// once nor readers that do not read fill the memory.
+func (s *Server) answer(r *http.Request, body []byte, f *frame) (*collector, error) {
+	svc := s.service
+	if f.heavy() {
+		select {
+		case svc.heavy <- struct{}{}:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		case <-svc.stopping:
+			return nil, errStopping
+		}
+		defer func() { <-svc.heavy }()
+	}
 	// go-ethereum's server takes the time limit of a request from here. Its answer
 	// then is an error for what was not done in time, in a batch too.
-	ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{WriteTimeout: time.Duration(limits.RequestTime)}) //nolint:gosec // it only carries the limit
-	start, out := time.Now(), &answerWatch{ResponseWriter: w}
-	s.rpc.ServeHTTP(out, r.WithContext(ctx))
-	s.service.meters.answered(&f, time.Since(start), out.head)
+	ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{WriteTimeout: time.Duration(svc.limits.RequestTime)}) //nolint:gosec // it only carries the limit
+	r = r.WithContext(ctx)
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	start, out := time.Now(), &collector{header: make(http.Header), status: http.StatusOK}
+	s.rpc.ServeHTTP(out, r)
+	svc.meters.answered(f, time.Since(start), out.body[:min(len(out.body), headBytes)])
+	if n := svc.waiting.Add(int64(len(out.body))); n > int64(svc.limits.WaitingBytes) && len(out.body) > smallAnswer {
+		svc.waiting.Add(-int64(len(out.body)))
+		return nil, errTooMuchWaits
+	}
+	return out, nil
 }
+
+// smallAnswer is given even when too much waits to be read: there are as many of
+// them as there are places.
+const smallAnswer = 16 << 10
 
 // enter takes a place among the requests that are served.
 func (s *Server) enter(ctx context.Context) bool {
@@ -91,20 +133,26 @@ func (s *Server) refuseBody(w http.ResponseWriter, err error) {
 	http.Error(w, "the body did not come in time", http.StatusRequestTimeout)
 }
 
-// answerWatch keeps the first bytes of an answer, which tell whether it is an
-// error.
-type answerWatch struct {
-	http.ResponseWriter
-
-	head []byte
+// collector is a ResponseWriter that keeps what is written.
+type collector struct {
+	header http.Header
+	status int
+	body   []byte
 }
 
-func (a *answerWatch) Write(p []byte) (int, error) {
-	if n := headBytes - len(a.head); n > 0 {
-		a.head = append(a.head, p[:min(n, len(p))]...)
+// Header is not sent: the answer's own is made from what it is.
+func (c *collector) Header() http.Header { return c.header }
+
+// WriteHeader notes the status.
+func (c *collector) WriteHeader(status int) { c.status = status }
+
+// Write keeps the bytes. go-ethereum's server writes each answer once and uses
+// its buffer no more.
+func (c *collector) Write(p []byte) (int, error) {
+	if c.body == nil {
+		c.body = p
+	} else {
+		c.body = append(c.body, p...)
 	}
-	return a.ResponseWriter.Write(p)
+	return len(p), nil
 }
-
-// Flush is what go-ethereum's server asks for after an error.
-func (a *answerWatch) Flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
@@ -52,6 +53,8 @@ type service struct {
 	writes   *writeRates
 	sockets  *sockets
 	meters   *meters
+	heavy    chan struct{} // one place for each heavy request that is worked on
+	waiting  atomic.Int64  // bytes of answers that wait for their readers
 	openRPC  json.RawMessage
 	stopping <-chan struct{}
 }
@@ -89,7 +92,7 @@ func New(cfg Config, b Backend) (*Server, error) {
 	limits := cfg.Limits.withDefaults()
 	svc := &service{
 		Backend: b, limits: limits, heads: newHeads(b.Ledger), filters: newFilters(limits), writes: newWriteRates(limits),
-		sockets: newSockets(limits), stopping: ctx.Done(),
+		sockets: newSockets(limits), heavy: make(chan struct{}, limits.Heavy), stopping: ctx.Done(),
 	}
 	cancel := func() { end(); svc.heads.cancel() }
 	s := &Server{

@@ -47,6 +47,9 @@ type socket struct {
 	address string // ip:port, its name among sockets
 	limits  *Limits
 	meters  *meters
+	server  *Server
+	request *http.Request // with the name and context that calls are made under
+	waiting *atomic.Int64
 
 	rest  []byte        // of the message that is being read
 	calls chan struct{} // one place for each message that waits for its answer
@@ -90,10 +93,16 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return // the upgrader has answered
 	}
 	c := &socket{
-		conn: conn, address: r.RemoteAddr, limits: &svc.limits, meters: svc.meters,
+		conn: conn, address: r.RemoteAddr, limits: &svc.limits, meters: svc.meters, server: s, waiting: &svc.waiting,
 		calls: make(chan struct{}, svc.limits.SocketCalls), began: make(map[string]begun),
 		filled: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a request's own ends with the upgrade
+	defer cancel()
+	c.request = (&http.Request{
+		Method: http.MethodPost, URL: r.URL, Host: r.Host, RemoteAddr: r.RemoteAddr, Proto: r.Proto,
+		Header: http.Header{"Content-Type": {"application/json"}},
+	}).WithContext(ctx)
 	c.room = sync.NewCond(&c.mu)
 	conn.SetReadLimit(int64(svc.limits.BodyBytes))
 	conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(readWait)) })
@@ -122,13 +131,19 @@ func (c *socket) Read(p []byte) (int, error) {
 		}
 		if f.err != nil {
 			c.meters.refused("malformed")
-			if err := c.enqueue(parseError(f.err)); err != nil {
+			raw := parseError(f.err)
+			c.waiting.Add(int64(len(raw)))
+			if err := c.enqueue(raw); err != nil {
 				return 0, err
 			}
 			continue
 		}
-		if f.answers && !c.begin(&f) {
+		if !c.begin(&f) {
 			return 0, io.EOF
+		}
+		if !f.subscribes() {
+			go c.answer(msg, f)
+			continue
 		}
 		c.rest = append(msg, '\n') // ends a value that is a bare number
 	}
@@ -137,16 +152,15 @@ func (c *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// begin takes a place for a message that will be answered, and notes when a call
-// that came alone began. It waits while too many are being answered.
+// begin takes a place for a message. It waits while too many are being answered.
 func (c *socket) begin(f *frame) bool {
 	select {
 	case c.calls <- struct{}{}:
 	case <-c.done:
 		return false
 	}
-	label := c.meters.arrived(f)
-	if !f.batch && len(f.calls) == 1 {
+	if f.subscribes() {
+		label := c.meters.arrived(f)
 		c.mu.Lock()
 		c.began[string(f.calls[0].id)] = begun{label: label, at: time.Now()}
 		c.mu.Unlock()
@@ -154,10 +168,25 @@ func (c *socket) begin(f *frame) bool {
 	return true
 }
 
-// Write takes one message of go-ethereum's server: an answer, a batch of them or
-// a notification.
+// answer has a message answered that needs nothing of the connection, as if it
+// had come over HTTP: with the same limits.
+func (c *socket) answer(msg []byte, f frame) {
+	defer func() { <-c.calls }()
+	out, err := c.server.answer(c.request, msg, &f)
+	switch {
+	case err != nil:
+		c.end(websocket.CloseTryAgainLater, err.Error())
+	case len(out.body) > 0:
+		_ = c.enqueue(out.body)
+	}
+}
+
+// Write takes one message of go-ethereum's server: a notification, or the answer
+// to one who subscribes.
 func (c *socket) Write(p []byte) (int, error) {
-	if err := c.enqueue(bytes.Clone(bytes.TrimSuffix(p, []byte("\n")))); err != nil {
+	raw := bytes.Clone(bytes.TrimSuffix(p, []byte("\n")))
+	c.waiting.Add(int64(len(raw)))
+	if err := c.enqueue(raw); err != nil {
 		return 0, err
 	}
 	if bytes.HasPrefix(p, []byte(`{"jsonrpc":"2.0","method":`)) {
@@ -181,7 +210,8 @@ func (c *socket) Write(p []byte) (int, error) {
 }
 
 // enqueue waits for room in the queue. A reader that makes none in time is
-// closed.
+// closed. The bytes count as waiting already, and do so until they are written or
+// given up.
 func (c *socket) enqueue(raw []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,6 +223,7 @@ func (c *socket) enqueue(raw []byte) error {
 		c.room.Wait()
 	}
 	if c.closed {
+		c.waiting.Add(-int64(len(raw)))
 		return errSocketClosed
 	}
 	c.queue = append(c.queue, outgoing{raw: raw, since: time.Now()})
@@ -233,7 +264,6 @@ func (c *socket) flush() error {
 	for {
 		c.mu.Lock()
 		if len(c.queue) == 0 || c.closed {
-			c.queue = nil
 			c.mu.Unlock()
 			return nil
 		}
@@ -242,11 +272,14 @@ func (c *socket) flush() error {
 		c.queue = c.queue[1:]
 		c.mu.Unlock()
 		if time.Since(next.since) > time.Duration(c.limits.SlowReader) {
+			c.waiting.Add(-int64(len(next.raw)))
 			return errSlowReader
 		}
 		// Twice the time: one message may be long, and what comes after it says why.
 		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Duration(c.limits.SlowReader)))
-		if err := c.conn.WriteMessage(websocket.TextMessage, next.raw); err != nil {
+		err := c.conn.WriteMessage(websocket.TextMessage, next.raw)
+		c.waiting.Add(-int64(len(next.raw)))
+		if err != nil {
 			return err
 		}
 		c.mu.Lock()
@@ -265,6 +298,10 @@ func (c *socket) end(code int, reason string) {
 		return
 	}
 	c.closed = true
+	for _, o := range c.queue {
+		c.waiting.Add(-int64(len(o.raw)))
+	}
+	c.queue, c.bytes = nil, 0
 	close(c.done)
 	c.room.Broadcast()
 	c.mu.Unlock()

@@ -345,3 +345,43 @@ func counted(t testing.TB, c prometheus.Counter) float64 {
 	check(t, c.Write(&m))
 	return m.GetCounter().GetValue()
 }
+
+// TestMemory: large answers are refused while too many wait for their readers,
+// small ones are given, and nothing that waited stays counted.
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{WaitingBytes: 1 << 20, Heavy: 1}}})
+	svc := f.server.service
+	svc.waiting.Store(1 << 20)
+	status, answer := f.post(`{"jsonrpc":"2.0","id":1,"method":"rpc_discover"}`)
+	equal(t, "large answer", status, 429)
+	contains(t, answer, "try again later")
+	equal(t, "small answer", f.call("eth_chainId"), any("0x1cbd"))
+	c := f.rawSocket()
+	check(t, c.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","id":1,"method":"rpc_discover"}`)))
+	_, _, err := c.ReadMessage()
+	if !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+		t.Errorf("large answer over WebSocket: %v", err)
+	}
+	svc.waiting.Store(0)
+
+	svc.heavy <- struct{}{}
+	free := time.AfterFunc(50*time.Millisecond, func() { <-svc.heavy })
+	defer free.Stop()
+	equal(t, "light beside heavy", f.call("eth_chainId"), any("0x1cbd"))
+	f.call("rpc_discover") // waits for its turn
+	socket := f.dialSocket()
+	for range 20 {
+		check(t, socket.Call(new(json.RawMessage), "rpc_discover"))
+	}
+	_, err = socket.EthSubscribe(context.Background(), make(chan any, 1), "newHeads")
+	check(t, err)
+	f.seal()
+	eventually(t, "nothing waits", func() bool { return svc.waiting.Load() == 0 })
+	slow := f.rawSocket()
+	for range 200 {
+		_ = slow.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","id":1,"method":"rpc_discover"}`))
+	}
+	slow.Close()
+	eventually(t, "nothing of a closed connection waits", func() bool { return svc.waiting.Load() == 0 && svc.sockets.count() == 1 })
+}
