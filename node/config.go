@@ -57,6 +57,8 @@ type MetricsConfig struct {
 type LogConfig struct {
 	Level  string `toml:"level"`  // debug, info, warn, error
 	Format string `toml:"format"` // text, json
+
+	Dynamic *slog.LevelVar `toml:"-"` // if set, what the logger obeys while it runs
 }
 
 // StoreConfig bounds what the ledger's database takes.
@@ -181,6 +183,10 @@ func (l LogConfig) Logger(w *os.File) (*slog.Logger, error) {
 		return nil, err
 	}
 	opts := &slog.HandlerOptions{Level: level}
+	if l.Dynamic != nil {
+		l.Dynamic.Set(level)
+		opts.Level = l.Dynamic
+	}
 	if l.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	}

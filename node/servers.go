@@ -26,6 +26,9 @@ type servers struct {
 
 // startServers opens the listeners of the configuration and serves them in g.
 func (n *Node) startServers(g *errgroup.Group) error {
+	if err := n.startAdmin(g); err != nil {
+		return err
+	}
 	d := n.driver
 	if addr := n.cfg.RPC.Listen; addr != "" {
 		server, err := rpc.New(rpc.Config{CORS: n.cfg.RPC.CORS, Hosts: n.cfg.RPC.Hosts, Limits: n.cfg.RPC.Limits}, n.rpcBackend())

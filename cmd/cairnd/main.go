@@ -41,6 +41,8 @@ func newApp(stdout io.Writer) *cli.App {
 			genesisCommand(),
 			initCommand(),
 			runCommand(),
+			dbCommand(),
+			adminCommand(),
 			testnetCommand(),
 		},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,7 @@ func runNode(c *cli.Context) error {
 	if _, err := os.Stat(filepath.Join(cfg.Home, node.GenesisFile)); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is no node's home yet: join a network with 'cairnd init --genesis FILE --expect-hash HASH', or try 'cairnd init --dev'", cfg.Home)
 	}
+	cfg.Log.Dynamic = new(slog.LevelVar) // 'cairnd admin log-level' sets it
 	log, err := cfg.Log.Logger(os.Stderr)
 	if err != nil {
 		return err
