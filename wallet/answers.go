@@ -158,6 +158,7 @@ type Receipt struct {
 	Index             uint64
 	GasUsed           uint64
 	EffectiveGasPrice *uint256.Int // wei
+	Logs              []*types.Log
 }
 
 // Fee is what the transaction paid, in wei.
@@ -203,6 +204,7 @@ func parseReceipt(raw []byte, hash crypto.Hash) (*Receipt, error) {
 		Index     hexutil.Uint64  `json:"transactionIndex"`
 		GasUsed   *hexutil.Uint64 `json:"gasUsed"`
 		Price     *quantity       `json:"effectiveGasPrice"`
+		Logs      []*types.Log    `json:"logs"`
 	}
 	if err := json.Unmarshal(raw, &j); err != nil {
 		return nil, fmt.Errorf("%w: receipt: %s", ErrAnswer, printable(err.Error()))
@@ -214,7 +216,7 @@ func parseReceipt(raw []byte, hash crypto.Hash) (*Receipt, error) {
 	return &Receipt{
 		Hash: j.Hash, From: j.From, To: j.To, Type: uint8(j.Type), Status: uint64(*j.Status),
 		Height: uint64(*j.Height), BlockHash: *j.BlockHash, Index: uint64(j.Index),
-		GasUsed: uint64(*j.GasUsed), EffectiveGasPrice: j.Price.int(),
+		GasUsed: uint64(*j.GasUsed), EffectiveGasPrice: j.Price.int(), Logs: j.Logs,
 	}, nil
 }
 

@@ -8,7 +8,8 @@
 //
 //   - KeyStore: a directory of Web3 Secret Storage v3 files, one an account;
 //   - ParseAmount, FormatCoins: exact amounts, never floating point;
-//   - Client: the calls, Prepare, Submit and WaitFinal.
+//   - Client: the calls, Prepare, Submit and WaitFinal; the validators' registry;
+//   - Verifier: balances, nonces and receipts proven against a genesis file.
 //
 // Errors are of three classes. An ErrorKind says which rule input from a person,
 // a file or a node broke. A *RejectedError is the node's own refusal, with its

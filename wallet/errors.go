@@ -63,6 +63,13 @@ const (
 	ErrWrongKey    = ErrorKind("the key is not the sender's")
 )
 
+// The kinds of what is checked against a genesis file.
+const (
+	ErrGenesisFile  = ErrorKind("the genesis file makes no network")
+	ErrOtherNetwork = ErrorKind("the node is on another network than the genesis file's")
+	ErrUnproven     = ErrorKind("the node does not prove what it says")
+)
+
 // RejectedError is a JSON-RPC error: the node understood and refused.
 type RejectedError struct {
 	Method  string

@@ -17,6 +17,8 @@ const (
 	exitFailed      = 6
 	exitKey         = 7
 	exitNotFound    = 8
+	exitUnproven    = 9
+	exitUnsafe      = 10
 	exitInterrupted = 130
 )
 
@@ -30,6 +32,8 @@ var exitKinds = []struct {
 	{exitInterrupted, []error{context.Canceled}},
 	{exitUnreachable, []error{wallet.ErrUnreachable, wallet.ErrAnswer}},
 	{exitFailed, []error{wallet.ErrReplaced}},
+	{exitUnproven, []error{wallet.ErrUnproven}},
+	{exitUnsafe, []error{errUnsafe}},
 	{exitNotFound, []error{wallet.ErrNotFound}},
 	{args.ExitUsage, []error{
 		wallet.ErrAmountEmpty, wallet.ErrAmountNegative, wallet.ErrAmountSyntax, wallet.ErrAmountUnit,

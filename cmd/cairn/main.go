@@ -48,7 +48,8 @@ func (t *terminal) app() *cli.App {
 			"An account is an address, or the name of a key in the key store.\n\n" +
 			"Exit codes: 0 done, 1 failure, 2 bad command line, 3 node unreachable,\n" +
 			"4 rejected by the node, 5 not final in time, 6 failed on the ledger,\n" +
-			"7 key or password, 8 not found, 130 interrupted.",
+			"7 key or password, 8 not found, 9 not proven, 10 unsafe change refused,\n" +
+			"130 interrupted.",
 		Commands: []*cli.Command{
 			t.accountCommand(),
 			t.balanceCommand(),
@@ -58,6 +59,8 @@ func (t *terminal) app() *cli.App {
 			t.receiptCommand(),
 			t.blockCommand(),
 			t.statusCommand(),
+			t.verifyCommand(),
+			t.validatorCommand(),
 		},
 	}
 }

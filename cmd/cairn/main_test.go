@@ -11,10 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"cairn/crypto"
+	"cairn/light/lighttest"
 	"cairn/wallet/wallettest"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,6 +38,7 @@ const (
 // that funds address1. "node finalize", "node refuse METHOD CODE MESSAGE",
 // "node fail", "node hold" and "node down" change it.
 func TestScripts(t *testing.T) {
+	var ledgers sync.Map // of the scripts, by directory
 	type key struct{}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -73,6 +77,26 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("node %s?", args[0])
 				}
 			},
+			"ledger": func(ts *testscript.TestScript, _ bool, args []string) {
+				if n, err := strconv.Atoi(args[0]); err == nil {
+					l := startLedger(t, ts.MkAbs("."), n)
+					ts.Setenv("LEDGER", l.URL())
+					ledgers.Store(ts.MkAbs("."), l)
+					return
+				}
+				held, _ := ledgers.Load(ts.MkAbs("."))
+				l := held.(*wallettest.Ledger)
+				switch args[0] {
+				case "change":
+					l.Change(must(strconv.Atoi(args[1])), args[2] == "add")
+				case "leave":
+					l.Leave(must(strconv.Atoi(args[1])))
+				case "lie":
+					l.Lie(args[1], func(r map[string]any) { r[args[2]] = args[3] })
+				default:
+					ts.Fatalf("ledger %s?", args[0])
+				}
+			},
 			// exits CODE COMMAND... runs a command that must end with CODE.
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)
@@ -109,6 +133,25 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// startLedger starts a real ledger of n validators and writes what a person
+// needs of it: genesis.json and, as validator0.key and so on, keys of validators
+// and candidates; payer.key is that of a funded account.
+func startLedger(t testing.TB, dir string, n int) *wallettest.Ledger {
+	t.Helper()
+	l := wallettest.NewLedger(t, n)
+	write := func(name string, text []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("genesis.json", l.Spec.Marshal())
+	for i := range n + 2 {
+		write(fmt.Sprintf("validator%d.key", i), fmt.Appendf(nil, "%x\n", lighttest.Key(i).Bytes()))
+	}
+	write("payer.key", fmt.Appendf(nil, "%x\n", lighttest.Account(0).Bytes()))
+	return l
 }
 
 func must[T any](v T, err error) T {
@@ -176,6 +219,15 @@ func everyCommand(t *testing.T) map[string]func() line {
 		}
 		return j.Hash
 	}
+	// as makes a key store in which "me" is the key of a file, and the flags to use it.
+	as := func(dir, keyFile string) []string {
+		keys := filepath.Join(dir, "keys")
+		if code, _, errs := invoke(t, "account", "import", "me", "--kdf", "light", "--keystore", keys,
+			"--private-key-file", filepath.Join(dir, keyFile), "--password-file", password); code != 0 {
+			t.Fatal(errs)
+		}
+		return []string{"--keystore", keys, "--password-file", password, "--json"}
+	}
 	return map[string]func() line{
 		"account new": func() line {
 			return line{[]string{"account", "new"}, []string{"carol"}, []string{"--keystore", store(), "--password-file", password, "--json", "--kdf", "light"}}
@@ -213,6 +265,42 @@ func everyCommand(t *testing.T) map[string]func() line {
 		},
 		"block": func() line {
 			return line{[]string{"block"}, []string{"0"}, []string{"--rpc", node().HTTP(), "--json"}}
+		},
+		"verify": func() line {
+			dir := t.TempDir()
+			l := startLedger(t, dir, 1)
+			return line{[]string{"verify"}, []string{address1}, []string{"--genesis", dir + "/genesis.json", "--rpc", l.URL(), "--keystore", store(), "--json"}}
+		},
+		"validator list": func() line {
+			return line{[]string{"validator", "list"}, nil, []string{"--rpc", startLedger(t, t.TempDir(), 2).URL(), "--json"}}
+		},
+		"validator status": func() line {
+			return line{[]string{"validator", "status"}, nil, []string{"--rpc", startLedger(t, t.TempDir(), 2).URL(), "--json"}}
+		},
+		"validator register": func() line {
+			dir := t.TempDir()
+			l := startLedger(t, dir, 1)
+			flags := append(as(dir, "payer.key"), "--rpc", l.URL(), "--genesis", dir+"/genesis.json",
+				"--validator-key", dir+"/validator1.key", "--peer-id", lighttest.Validator(1).PeerID, "--name=north")
+			return line{[]string{"validator", "register"}, []string{"me"}, flags}
+		},
+		"validator withdraw": func() line {
+			dir := t.TempDir()
+			l := startLedger(t, dir, 1)
+			l.Register(1)
+			return line{[]string{"validator", "withdraw"}, []string{"me"}, append(as(dir, "validator1.key"), "--rpc", l.URL())}
+		},
+		"validator vote": func() line {
+			dir := t.TempDir()
+			l := startLedger(t, dir, 1)
+			l.Register(1)
+			return line{[]string{"validator", "vote"}, []string{"me", lighttest.Key(1).Address().Hex()}, append(as(dir, "validator0.key"), "--rpc", l.URL(), "--add", "--force")}
+		},
+		"validator revoke": func() line {
+			dir := t.TempDir()
+			l := startLedger(t, dir, 4)
+			l.Seal(l.Call(lighttest.Key(0), "vote", lighttest.Key(2).Address(), false))
+			return line{[]string{"validator", "revoke"}, []string{"me", lighttest.Key(2).Address().Hex()}, append(as(dir, "validator0.key"), "--rpc", l.URL(), "--max-fee", "20gwei")}
 		},
 		"status": func() line {
 			return line{[]string{"status"}, nil, []string{"--rpc", node().HTTP(), "--json"}}
