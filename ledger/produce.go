@@ -88,6 +88,19 @@ func (l *Ledger) Closing(hash crypto.Hash) bool {
 // Layers is the number of blocks that are executed and not final.
 func (l *Ledger) Layers() int { return len(l.layers) }
 
+// Trim drops the executed blocks that are none of keep and no ancestor of one:
+// proposals of views that failed. Nothing is lost: their bodies stay in the
+// store until the next finalization, and Execute makes them again.
+func (l *Ledger) Trim(keep ...crypto.Hash) {
+	kept := make(map[crypto.Hash]*layer)
+	for _, hash := range keep {
+		for n := l.layers[hash]; n != nil && kept[n.block.Hash()] == nil; n = n.parent.Load() {
+			kept[n.block.Hash()] = n
+		}
+	}
+	l.layers = kept
+}
+
 // Included tells of the transactions that are in parent or in an ancestor of it
 // that is not final. Of final blocks it knows nothing: there the nonce speaks.
 // The function is the owner's too.

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -51,6 +52,9 @@ func (d *driver) carryOut(effects consensus.Effects) error {
 // publish lets the other goroutines know where the core is.
 func (d *driver) publish() {
 	status := d.core.Status()
+	if d.ledger.Layers() > maxLayers {
+		d.ledger.Trim(status.Tip, d.latest.hash)
+	}
 	if last := d.state.Load(); last != nil && last.View != status.View {
 		d.poolChanged() // a view that failed gives its transactions back
 	}
@@ -147,6 +151,9 @@ func (d *driver) persist(records []consensus.Record) error {
 // build makes, executes and keeps the block of a view that we lead.
 func (d *driver) build(req *consensus.BuildRequest) (consensus.Event, error) {
 	failed := consensus.Built{View: req.View, Failed: true}
+	if err := d.revive(req.Parent); err != nil {
+		return nil, err
+	}
 	if !d.ledger.Executed(req.Parent) {
 		d.log.Warn("cannot build: the parent's state is not here", "view", req.View, "parent", req.Parent)
 		return failed, nil
@@ -180,6 +187,9 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 		return missing, nil
 	}
 	start := time.Now()
+	if err := d.revive(block.ParentHash()); err != nil {
+		return nil, err
+	}
 	err = d.ledger.Execute(block)
 	var invalid *chain.InvalidError
 	switch {
@@ -200,6 +210,33 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 		consensus.Executed{Block: hash, Status: consensus.ExecutionOK, Closing: d.ledger.Closing(hash)},
 		consensus.BlockDurable{Block: facts},
 	}, nil
+}
+
+// revive executes again a block, and before it its ancestors, that were executed
+// and then trimmed. One that cannot be found or executed is left as it is.
+func (d *driver) revive(hash crypto.Hash) error {
+	var path []*types.Block
+	for !d.ledger.Executed(hash) && len(path) < consensus.MaxHeldBlocks {
+		block, err := d.body(hash)
+		if err != nil {
+			return err
+		}
+		if block == nil {
+			return nil
+		}
+		path, hash = append(path, block), block.ParentHash()
+	}
+	for _, block := range slices.Backward(path) {
+		var invalid *chain.InvalidError
+		err := d.ledger.Execute(block)
+		if errors.Is(err, ledger.ErrMissingParent) || errors.As(err, &invalid) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("execute block %d %s again: %w", block.NumberU64(), block.Hash(), err)
+		}
+	}
+	return nil
 }
 
 // body finds a block that is not final yet, in memory or in the store; nil =

@@ -14,6 +14,11 @@ import (
 // a view is taken, so that the newest are those that count.
 const maxBodies = 64
 
+// maxLayers is the number of executed blocks that are not final beyond which
+// those of failed views are dropped: without finality for long, each view may
+// leave one.
+const maxLayers = 64
+
 // intake lets one proposal of each view near ours be decoded: a leader, or
 // whoever repeats it, costs the decoding of one block a view.
 type intake struct {
