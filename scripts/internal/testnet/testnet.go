@@ -63,12 +63,16 @@ func Script(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // Up starts n nodes in dir, or resumes those that are there.
-func Up(ctx context.Context, dir string, n int) (*Network, error) {
-	rpcBase, err := freePorts(2 * n)
+func Up(ctx context.Context, dir string, n int) (*Network, error) { return UpWithRoom(ctx, dir, n, n) }
+
+// UpWithRoom is Up with ports for more nodes that are added later.
+func UpWithRoom(ctx context.Context, dir string, n, more int) (*Network, error) {
+	ports := n + more
+	rpcBase, err := freePorts(ports)
 	if err != nil {
 		return nil, err
 	}
-	return up(ctx, dir, "-n", strconv.Itoa(n), "--rpc-base", strconv.Itoa(rpcBase), "--p2p-base", strconv.Itoa(rpcBase+2*n))
+	return up(ctx, dir, "-n", strconv.Itoa(n), "--rpc-base", strconv.Itoa(rpcBase), "--p2p-base", strconv.Itoa(rpcBase+ports))
 }
 
 // Resume starts again what is in the network's directory.
