@@ -7,7 +7,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help build test race lint sim fuzz bench testnet check e2e clean
+.PHONY: help build test race lint sim fuzz bench chaos testnet check e2e clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ fuzz: ## every fuzz target for FUZZTIME=10s
 
 bench: build ## finality, throughput, disk and memory of a real network, as JSON
 	$(GO) run ./scripts/bench
+
+chaos: build ## random faults on real processes: MINUTES=5 SEED=1 VALIDATORS=7
+	$(GO) run ./scripts/chaos -minutes $(or $(MINUTES),5) -seed $(or $(SEED),1) -validators $(or $(VALIDATORS),7)
 
 testnet: build ## a network of four on this machine, and a first transfer
 	scripts/demo.sh

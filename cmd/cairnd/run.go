@@ -29,9 +29,9 @@ func runCommand() *cli.Command {
 			list("p2p-announce", "CAIRN_P2P_ANNOUNCE", "multiaddr `ADDR` told to peers instead"),
 			list("bootnode", "CAIRN_BOOTNODES", "multiaddr `ADDR` of a node to begin with, ending in /p2p/ID"),
 			list("allow", "CAIRN_P2P_ALLOW", "peer `ID` to talk to besides validators; none given: anyone"),
-			&cli.BoolFlag{Name: "mdns", EnvVars: []string{"CAIRN_MDNS"}, Usage: "find nodes on the same LAN by multicast (--mdns=false: do not)"},
-			&cli.BoolFlag{Name: "dht", EnvVars: []string{"CAIRN_DHT"}, Usage: "find nodes through other nodes (--dht=false: do not)"},
-			&cli.IntFlag{Name: "max-peers", EnvVars: []string{"CAIRN_MAX_PEERS"}, Usage: "peers besides validators"},
+			&cli.BoolFlag{Name: "mdns", EnvVars: []string{"CAIRN_MDNS"}, DefaultText: "as in config.toml, else true", Usage: "find nodes on the same LAN by multicast (--mdns=false: do not)"},
+			&cli.BoolFlag{Name: "dht", EnvVars: []string{"CAIRN_DHT"}, DefaultText: "as in config.toml, else true", Usage: "find nodes through other nodes (--dht=false: do not)"},
+			&cli.IntFlag{Name: "max-peers", EnvVars: []string{"CAIRN_MAX_PEERS"}, DefaultText: "as in config.toml, else 64", Usage: "peers besides validators"},
 			text("rpc-listen", "CAIRN_RPC_LISTEN", "`HOST:PORT` of JSON-RPC over HTTP and WebSocket; off: none"),
 			list("rpc-cors", "CAIRN_RPC_CORS", "`ORIGIN` whose pages may use JSON-RPC; *: any"),
 			list("rpc-host", "CAIRN_RPC_HOSTS", "host `NAME` under which JSON-RPC answers, besides localhost and IP literals"),
@@ -39,7 +39,8 @@ func runCommand() *cli.Command {
 			text("log-level", "CAIRN_LOG_LEVEL", "debug, info, warn or error"),
 			text("log-format", "CAIRN_LOG_FORMAT", "text or json"),
 			&cli.BoolFlag{Name: "allow-development-keys", Usage: "run with keys that everybody knows on an address that is not loopback"},
-			&cli.IntFlag{Name: "cache-mib", EnvVars: []string{"CAIRN_CACHE_MIB"}, Usage: "database cache in MiB"},
+			&cli.IntFlag{Name: "cache-mib", EnvVars: []string{"CAIRN_CACHE_MIB"}, DefaultText: "as in config.toml, else 64", Usage: "database cache in MiB"},
+			&cli.IntFlag{Name: "reserve-mib", EnvVars: []string{"CAIRN_RESERVE_MIB"}, DefaultText: "as in config.toml, else 256", Usage: "free disk space in MiB below which a validator does not vote"},
 		},
 		Action: runNode,
 	}
@@ -79,7 +80,7 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 			*to = c.Bool(name)
 		}
 	}
-	for name, to := range map[string]*int{"max-peers": &cfg.P2P.MaxPeers, "cache-mib": &cfg.Store.CacheMiB} {
+	for name, to := range map[string]*int{"max-peers": &cfg.P2P.MaxPeers, "cache-mib": &cfg.Store.CacheMiB, "reserve-mib": &cfg.Store.ReserveMiB} {
 		if c.IsSet(name) {
 			*to = c.Int(name)
 		}
