@@ -403,3 +403,35 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// TestNoEmptyBlocks: a burst of transfers is not followed by a block without
+// any.
+func TestNoEmptyBlocks(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 4} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, n, 0, nil)
+			for i := range n {
+				c.start(i)
+			}
+			c.connected(n - 1)
+			for i := range 8 {
+				c.pay(i%n, i%4, 0)
+			}
+			empty := 0
+			for h := uint64(1); h <= c.height(0); h++ {
+				b, err := c.nodes[0].driver.ledger.BlockByHeight(h)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(b.Transactions()) == 0 {
+					empty++
+				}
+			}
+			if empty > 1 { // a view that failed may leave one
+				t.Errorf("%d of %d blocks are empty", empty, c.height(0))
+			}
+		})
+	}
+}

@@ -91,16 +91,14 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		answers = append(answers, built)
-		answers = d.withWorkChange(answers)
+		answers = append(d.withWorkChange(answers), built)
 	}
 	for _, hash := range e.Execute {
 		more, err := d.execute(hash)
 		if err != nil {
 			return nil, err
 		}
-		answers = append(answers, more...)
-		answers = d.withWorkChange(answers)
+		answers = append(d.withWorkChange(answers), more...)
 	}
 	for _, ev := range e.Evidence {
 		if err := d.keepEvidence(ev); err != nil {
@@ -124,7 +122,9 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 	return answers, nil
 }
 
-// withWorkChange adds the event of a change of work, if there was one.
+// withWorkChange adds the event of a change of work, if there was one. It comes
+// before the block that caused it: with the block the core may enter the next
+// view, which it would arm for the transactions that are in the block.
 func (d *driver) withWorkChange(answers []consensus.Event) []consensus.Event {
 	if ev := d.workChange(); ev != nil {
 		answers = append(answers, ev)
