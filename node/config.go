@@ -25,6 +25,10 @@ type Config struct {
 	Log     LogConfig     `toml:"log"`
 	Store   StoreConfig   `toml:"store"`
 
+	// KeyPasswordFile holds the password of an encrypted validator key in its
+	// first line. Nobody but its owner may read it.
+	KeyPasswordFile string `toml:"key_password_file"`
+
 	AllowDevelopmentKeys bool `toml:"allow_development_keys"` // on addresses that are not loopback
 }
 

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -82,7 +81,7 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	if n.spec, err = readSpec(cfg.Home); err != nil {
 		return nil, err
 	}
-	key, err := loadValidatorKey(filepath.Join(cfg.Home, ValidatorKeyFile))
+	key, err := loadValidatorKey(filepath.Join(cfg.Home, ValidatorKeyFile), cfg.KeyPasswordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -115,23 +114,6 @@ func (n *Node) takeLock() error {
 	var err error
 	n.lock, err = lockHome(n.cfg.Home)
 	return err
-}
-
-// loadValidatorKey reads the signing key; a directory without one is a full
-// node.
-func loadValidatorKey(path string) (*crypto.PrivateKey, error) {
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the validator key: %w", err)
-	}
-	key, err := crypto.ParsePrivateKey(strings.TrimSpace(string(raw)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return key, nil
 }
 
 // prepare makes the driver around an open ledger.

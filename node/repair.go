@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"cairn/consensus"
-	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/ledger"
 )
@@ -29,10 +28,11 @@ type VoteReset struct {
 // may be contradicted, and with them what others hold to be final.
 // Errors: ErrObserves, those of OpenHome.
 func ResetVotes(home string) (r VoteReset, err error) {
-	signer, err := ValidatorAddress(filepath.Join(home, ValidatorKeyFile))
+	key, err := ReadKeyFile(filepath.Join(home, ValidatorKeyFile))
 	if err != nil {
 		return r, err
 	}
+	signer := key.Address
 	h, err := OpenHome(home, "")
 	if err != nil {
 		return r, err
@@ -81,16 +81,3 @@ func dropDamaged(h *Home) (int, error) {
 
 // Backup copies the database of a stopped node; see backup.
 func (h *Home) Backup(dir string) error { return backup(h.Store, dir) }
-
-// ValidatorAddress is the address of a validator key file, whose password it
-// does not need.
-func ValidatorAddress(path string) (crypto.Address, error) {
-	key, err := loadValidatorKey(path)
-	if err != nil {
-		return crypto.Address{}, err
-	}
-	if key == nil {
-		return crypto.Address{}, fmt.Errorf("%s: there is no validator key", path)
-	}
-	return key.Address(), nil
-}

@@ -14,6 +14,7 @@ import (
 	"cairn/genesis"
 	"cairn/node"
 	"cairn/p2p"
+	"cairn/wallet"
 )
 
 func initCommand() *cli.Command {
@@ -97,7 +98,7 @@ func initDevelopment(c *cli.Context, home string) error {
 	cfg.P2P.Listen = []string{"/ip4/127.0.0.1/tcp/30303", "/ip4/127.0.0.1/udp/30303/quic-v1"}
 	cfg.P2P.MDNS = false
 	keyPath := filepath.Join(home, node.ValidatorKeyFile)
-	if have, err := loadValidatorKey(keyPath); err == nil && have.Address() != genesis.DevelopmentValidator().Address() {
+	if have, err := node.ReadKeyFile(keyPath); err == nil && have.Address != genesis.DevelopmentValidator().Address() {
 		return fmt.Errorf("%s is another validator's key: %w", keyPath, errExists)
 	}
 	if err := installNetwork(home, s, hash, cfg); err != nil {
@@ -113,7 +114,7 @@ func initDevelopment(c *cli.Context, home string) error {
 
 // developmentKeys writes both keys where they are missing.
 func developmentKeys(home string) error {
-	if err := writeValidatorKey(home, genesis.DevelopmentValidator()); err != nil && !errors.Is(err, errExists) {
+	if err := writeValidatorKey(home, genesis.DevelopmentValidator(), "", wallet.KDF{}); err != nil && !errors.Is(err, errExists) {
 		return err
 	}
 	key, err := libp2pcrypto.UnmarshalEd25519PrivateKey(genesis.DevelopmentPeerKey())

@@ -11,9 +11,8 @@ import (
 	"cairn/genesis"
 	"cairn/node"
 	"cairn/p2p"
+	"cairn/wallet"
 )
-
-const maxValidatorKeyFile = 1 << 10
 
 // errExists says that a file is there that is never overwritten.
 var errExists = errors.New("it exists, and is never overwritten")
@@ -59,16 +58,27 @@ func makeHome(home string) error {
 	return nil
 }
 
-// writeValidatorKey saves the key in a new file: 64 hex digits and a newline.
-func writeValidatorKey(home string, key *crypto.PrivateKey) error {
-	text := hex.EncodeToString(key.Bytes()) + "\n"
-	return writeNew(filepath.Join(home, node.ValidatorKeyFile), []byte(text), 0o600)
+// writeValidatorKey saves the key in a new file: 64 hex digits and a newline or,
+// with a password, Web3 Secret Storage v3.
+func writeValidatorKey(home string, key *crypto.PrivateKey, password string, kdf wallet.KDF) error {
+	text := []byte(hex.EncodeToString(key.Bytes()) + "\n")
+	if password != "" {
+		var err error
+		if text, err = wallet.EncryptKey(key, password, kdf); err != nil {
+			return err
+		}
+	}
+	return writeNew(filepath.Join(home, node.ValidatorKeyFile), text, 0o600)
 }
 
-// loadIdentity reads both keys of a validator's home.
-func loadIdentity(home string) (key *crypto.PrivateKey, peerID string, err error) {
-	key, err = loadValidatorKey(filepath.Join(home, node.ValidatorKeyFile))
+// loadIdentity reads both keys of a validator's home. passwordFile may be empty
+// if the validator key is not encrypted.
+func loadIdentity(home, passwordFile string) (key *crypto.PrivateKey, peerID string, err error) {
+	file, err := node.ReadKeyFile(filepath.Join(home, node.ValidatorKeyFile))
 	if err != nil {
+		return nil, "", err
+	}
+	if key, err = file.Open(passwordFile); err != nil {
 		return nil, "", err
 	}
 	path := filepath.Join(home, node.PeerKeyFile)
@@ -77,35 +87,6 @@ func loadIdentity(home string) (key *crypto.PrivateKey, peerID string, err error
 	}
 	peerID, err = peerIdentity(path)
 	return key, peerID, err
-}
-
-func loadValidatorKey(path string) (*crypto.PrivateKey, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("no validator key at %s: make one with 'cairnd key new'", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the validator key: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s has mode %04o, so that others can read the key: want 0600", path, mode)
-	}
-	raw, err := readLimited(path, maxValidatorKeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the validator key: %w", err)
-	}
-	key, err := crypto.ParsePrivateKey(string(trimNewline(raw)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return key, nil
-}
-
-func trimNewline(b []byte) []byte {
-	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
-		b = b[:len(b)-1]
-	}
-	return b
 }
 
 // peerIdentity loads or makes the peer key and answers its peer id.
@@ -123,7 +104,7 @@ func peerIdentity(path string) (string, error) {
 
 // newIdentity draws the keys of a new home. A peer key that is there already
 // stays: a full node that becomes a validator keeps its peer id.
-func newIdentity(home string) (*crypto.PrivateKey, string, error) {
+func newIdentity(home, password string, kdf wallet.KDF) (*crypto.PrivateKey, string, error) {
 	if err := makeHome(home); err != nil {
 		return nil, "", err
 	}
@@ -131,7 +112,7 @@ func newIdentity(home string) (*crypto.PrivateKey, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if err := writeValidatorKey(home, key); err != nil {
+	if err := writeValidatorKey(home, key, password, kdf); err != nil {
 		return nil, "", err
 	}
 	id, err := peerIdentity(filepath.Join(home, node.PeerKeyFile))

@@ -79,7 +79,7 @@ func TestOperatorsBootstrapByOneAddress(t *testing.T) {
 	var peerIDs []string
 	for _, home := range homes {
 		must(t, "init", "--home", home, "--genesis", file, "--expect-hash", hash)
-		_, id, err := loadIdentity(home)
+		_, id, err := loadIdentity(home, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,6 +38,7 @@ func runCommand() *cli.Command {
 			text("metrics-listen", "CAIRN_METRICS_LISTEN", "`HOST:PORT` of /metrics; off: none"),
 			text("log-level", "CAIRN_LOG_LEVEL", "debug, info, warn or error"),
 			text("log-format", "CAIRN_LOG_FORMAT", "text or json"),
+			text("key-password-file", keyPasswordEnv, "`FILE` with the password of an encrypted validator key"),
 			&cli.BoolFlag{Name: "allow-development-keys", Usage: "run with keys that everybody knows on an address that is not loopback"},
 			&cli.IntFlag{Name: "cache-mib", EnvVars: []string{"CAIRN_CACHE_MIB"}, DefaultText: "as in config.toml, else 64", Usage: "database cache in MiB"},
 			&cli.IntFlag{Name: "reserve-mib", EnvVars: []string{"CAIRN_RESERVE_MIB"}, DefaultText: "as in config.toml, else 256", Usage: "free disk space in MiB below which a validator does not vote"},
@@ -68,7 +69,9 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 			}
 		}
 	}
-	for name, to := range map[string]*string{"log-level": &cfg.Log.Level, "log-format": &cfg.Log.Format} {
+	for name, to := range map[string]*string{
+		"log-level": &cfg.Log.Level, "log-format": &cfg.Log.Format, "key-password-file": &cfg.KeyPasswordFile,
+	} {
 		if c.IsSet(name) {
 			*to = c.String(name)
 		}

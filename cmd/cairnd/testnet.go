@@ -19,6 +19,7 @@ import (
 	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/node"
+	"cairn/wallet"
 )
 
 // A testnet is a directory of node homes on one machine:
@@ -197,7 +198,7 @@ func (t *testnet) make(s *genesis.Spec) error {
 	peers := make([]string, t.Validators)
 	for i := range t.Validators {
 		name := nodeName(i)
-		key, peerID, err := newIdentity(t.home(name))
+		key, peerID, err := newIdentity(t.home(name), "", wallet.KDF{})
 		if err != nil {
 			return err
 		}
@@ -345,7 +346,7 @@ func testnetAdd(c *cli.Context) error {
 	}
 	var peers []string
 	for b := range min(2, t.Validators) {
-		_, peerID, err := loadIdentity(t.home(nodeName(b)))
+		_, peerID, err := loadIdentity(t.home(nodeName(b)), "")
 		if err != nil {
 			return err
 		}

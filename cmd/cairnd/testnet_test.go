@@ -42,7 +42,7 @@ func TestTestnetInit(t *testing.T) {
 	}
 	for i, name := range []string{"node0", "node1", "node2"} {
 		home := filepath.Join(dir, name)
-		key, peerID, err := loadIdentity(home)
+		key, peerID, err := loadIdentity(home, "")
 		if err != nil || addresses[name] != key.Address().Hex()+peerID {
 			t.Errorf("%s is not the validator of its name: %v", name, err)
 		}
