@@ -112,7 +112,11 @@ func (d *driver) apply(e *consensus.Effects) ([]consensus.Event, error) {
 		if err := d.commit(&e.Commit[i]); err != nil {
 			return nil, err
 		}
-		answers = d.withWorkChange(answers)
+		// What there is to tell the core of the next epoch must not be lost with
+		// the answers of this one: it would idle with its pool full.
+		if d.core == core {
+			answers = d.withWorkChange(answers)
+		}
 	}
 	if d.core != core {
 		return nil, nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/accounts/abi"
+	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/crypto"
 	"cairn/genesis"
@@ -136,4 +137,29 @@ func TestValidatorChanges(t *testing.T) {
 	if err := errors.Join(err, h.Close()); err != nil || result.Epoch != 6 || result.Certificates < 6 {
 		t.Errorf("%+v, %v", result, err)
 	}
+}
+
+// TestWorkAcrossEpochs: transactions that wait while the set changes are in the
+// first blocks of the new one. Here a block holds one, and what waits has later
+// nonces than the vote.
+func TestWorkAcrossEpochs(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 1, func(s *genesis.Spec) { s.Rules.BlockTransactions = 1 })
+	c.start(0)
+	c.start(1)
+	c.connected(1)
+	c.register(1, 0, 1)
+	voter := testKey(1)
+	c.submit(0, c.sign(voter, genesis.RegistryAddress, 0, 3_000_000, registryCall(t, "vote", testKey(2).Address(), true)))
+	var last *types.Transaction
+	for range 4 {
+		last = c.sign(voter, crypto.Address{19: 7}, 1, 21_000, nil)
+		c.submit(0, last)
+	}
+	c.members(2)
+	c.await("all that waited is final", func() bool {
+		_, _, _, _, err := c.nodes[1].driver.ledger.Transaction(last.Hash())
+		return err == nil
+	})
+	c.sameChain()
 }
