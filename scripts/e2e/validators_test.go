@@ -63,6 +63,7 @@ func newElectorate(t *testing.T, n, total int) *electorate {
 	if err := os.WriteFile(e.secret, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(e.tell)
 	for range total - n {
 		w.do("add")
 	}
@@ -132,6 +133,19 @@ func (e *electorate) try(name string, args ...string) (stdout, stderr []byte, co
 
 // cli runs a command of the wallet against node at, and answers its JSON. The
 // receipts of what it sends are proven against the genesis file.
+// tell shows where every node is when a test fails.
+func (e *electorate) tell() {
+	if !e.t.Failed() {
+		return
+	}
+	for i, n := range e.Nodes {
+		out, errs, _ := e.try("cairn", "status", "--rpc", n.RPC)
+		e.t.Logf("node%d\n%s%s", i, out, errs)
+		log, err := os.ReadFile(filepath.Join(n.Home, "cairnd.log"))
+		e.t.Logf("%s%v", log[max(0, len(log)-4000):], err)
+	}
+}
+
 func (e *electorate) cli(at int, into any, args ...string) {
 	e.t.Helper()
 	args = append(args, "--rpc", e.Nodes[at].RPC, "--json")
@@ -219,8 +233,10 @@ func (e *electorate) awaitFinal(begun time.Time) {
 			var s struct {
 				Epoch string `json:"epoch"`
 			}
-			err := c.CallContext(e.ctx, &s, "cairn_status")
-			return err == nil && s.Epoch == v.Epoch, err
+			if err := c.CallContext(e.ctx, &s, "cairn_status"); err != nil {
+				return false, err
+			}
+			return s.Epoch == v.Epoch, fmt.Errorf("its last block is of epoch %s, it is in epoch %s", v.Epoch, s.Epoch)
 		})
 	}
 }
@@ -238,6 +254,7 @@ type load struct {
 func (e *electorate) load() *load {
 	ctx, cancel := context.WithCancel(e.ctx)
 	l := &load{e: e, cancel: cancel}
+	e.t.Cleanup(func() { cancel(); l.wg.Wait() })
 	for account := 1; account < 6; account++ {
 		l.wg.Add(1)
 		go func() {
