@@ -47,59 +47,66 @@ func measureLatency(ctx context.Context, s settings, singles int, asJSON bool) e
 	return enc.Encode(out)
 }
 
+// latencyOf runs two networks of n side by side, one of them with dead
+// validators, and sends transfers to both in turn: what else the machine does
+// slows both alike.
 func latencyOf(ctx context.Context, s settings, n, dead, singles int) (l *Latency, err error) {
 	dir, err := os.MkdirTemp("", "cairn-latency-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	c, err := openCluster(ctx, s.cairnd, filepath.Join(dir, "net"), n, nil)
-	if err != nil {
-		return nil, err
+	var senders [2]*testnet.Singles // healthy, degraded
+	for i := range senders {
+		c, err := openCluster(ctx, s.cairnd, filepath.Join(dir, fmt.Sprintf("net%d", i)), n, nil)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, c.close(true)) }()
+		alive := c.nodes[:n-i*dead]
+		if senders[i], err = c.singles(ctx, alive); err != nil {
+			return nil, err
+		}
+		defer senders[i].Close()
+		if err := c.each(c.all()[len(alive):], func(v *node) error { return v.end(syscall.SIGKILL) }); err != nil {
+			return nil, err
+		}
 	}
-	defer func() { err = errors.Join(err, c.close(true)) }()
+	// Transfers go on for the minute, so that silent leaders are met.
+	var times [2][]time.Duration
+	for died := time.Now(); len(times[1]) < singles; {
+		settled := time.Since(died) > settleFor
+		for i, sender := range senders {
+			took, err := sender.One(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if settled {
+				times[i] = append(times[i], took)
+			}
+		}
+	}
+	l = &Latency{Validators: n, Dead: dead, Healthy: *testnet.FinalityOf(times[0]), Degraded: *testnet.FinalityOf(times[1])}
+	l.Ratio = l.Degraded.P50 / l.Healthy.P50
+	return l, nil
+}
+
+// singles starts the network and connects to some of its nodes.
+func (c *cluster) singles(ctx context.Context, at []*node) (*testnet.Singles, error) {
 	if err := c.each(c.all(), c.start); err != nil {
 		return nil, err
 	}
-	nothing, err := openRecord(filepath.Join(dir, "finals.jsonl"), accounts)
-	if err != nil {
-		return nil, err
-	}
-	defer nothing.journal.Close()
-	if err := (&checker{c: c, rec: nothing}).back(ctx); err != nil {
+	if err := (&checker{c: c, rec: &record{}}).back(ctx); err != nil {
 		return nil, err
 	}
 	key, err := c.Key(0)
 	if err != nil {
 		return nil, err
 	}
-	measure := func(nodes []*node) (*testnet.Finality, error) {
-		var at []testnet.Node
-		for _, v := range nodes {
-			port := c.RPCBase + v.index
-			at = append(at, testnet.Node{RPC: fmt.Sprintf("http://127.0.0.1:%d", port), WS: fmt.Sprintf("ws://127.0.0.1:%d", port)})
-		}
-		return testnet.MeasureFinality(ctx, at, c.ChainID, key, singles)
+	var nodes []testnet.Node
+	for _, v := range at {
+		port := c.RPCBase + v.index
+		nodes = append(nodes, testnet.Node{RPC: fmt.Sprintf("http://127.0.0.1:%d", port), WS: fmt.Sprintf("ws://127.0.0.1:%d", port)})
 	}
-	if _, err := measure(c.nodes); err != nil { // the first ones find everything cold
-		return nil, err
-	}
-	healthy, err := measure(c.nodes)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.each(c.all()[n-dead:], func(v *node) error { return v.end(syscall.SIGKILL) }); err != nil {
-		return nil, err
-	}
-	// Transfers go on meanwhile, so that silent leaders are met and remembered.
-	for until := time.Now().Add(settleFor); time.Now().Before(until); {
-		if _, err := measure(c.nodes[:n-dead]); err != nil {
-			return nil, err
-		}
-	}
-	degraded, err := measure(c.nodes[:n-dead])
-	if err != nil {
-		return nil, err
-	}
-	return &Latency{Validators: n, Dead: dead, Healthy: *healthy, Degraded: *degraded, Ratio: degraded.P50 / healthy.P50}, nil
+	return testnet.NewSingles(ctx, nodes, c.ChainID, key)
 }

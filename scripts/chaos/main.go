@@ -126,7 +126,7 @@ func chaos(ctx context.Context, s settings, asJSON bool) (err error) {
 	interrupted := err != nil && ctx.Err() != nil
 	if err != nil && !interrupted {
 		r.Failure = err.Error()
-		r.tellNodes(context.WithoutCancel(ctx), r.Step)
+		r.tellNodes(context.WithoutCancel(ctx))
 	}
 	if closing := r.close(!interrupted); closing != nil && err == nil {
 		err, r.Failure = closing, closing.Error()

@@ -40,6 +40,7 @@ const (
 	maxPause = 20 * time.Second
 	maxDown  = 15 * time.Second
 	maxCut   = 20 * time.Second
+	longCut  = time.Minute // one partition in ten: waits between two dials have grown to their longest
 	maxRest  = 4 * time.Second
 )
 
@@ -99,6 +100,9 @@ func draw(seed uint64, step, n int, kinds []Kind) Fault {
 	}
 	if slices.Contains(partitionKinds, f.Kind) {
 		f.Hold = between(rng, time.Second, maxCut)
+		if rng.IntN(10) == 0 {
+			f.Hold = between(rng, maxCut, longCut)
+		}
 	}
 	if f.Kind == CrashLoop {
 		for range 2 + rng.IntN(4) {

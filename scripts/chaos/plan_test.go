@@ -68,7 +68,7 @@ func sound(f Fault, n int) string {
 	switch {
 	case len(distinct) != len(f.Nodes):
 		return "a node twice"
-	case f.Hold < 0 || f.Hold > maxPause || f.Rest <= 0 || f.Rest > maxRest:
+	case f.Hold < 0 || f.Hold > longCut || !partition && f.Hold > maxPause || f.Rest <= 0 || f.Rest > maxRest:
 		return "too long"
 	case partition && n > 1 && len(f.Cuts) == 0:
 		return "a partition that cuts nothing"

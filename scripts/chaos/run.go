@@ -208,6 +208,9 @@ func (r *run) faults(ctx context.Context) error {
 	defer stop()
 
 	r.Runs++
+	if err := r.save(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

@@ -32,6 +32,7 @@ type Recovery struct {
 	Phase  Phase   `json:"phase"`
 	Millis float64 `json:"millis"`
 	Block  float64 `json:"firstBlockMillis"` // to the first final block at all
+	Start  float64 `json:"startMillis"`      // before the moment: from the fault's end until a quorum answers JSON-RPC
 	Nodes  []int   `json:"among"`            // the quorum
 }
 
@@ -61,7 +62,8 @@ func (r *run) step(ctx context.Context, f Fault) error {
 	if err := r.hold(ctx, f, members, quorate, time.Now()); err != nil {
 		return err
 	}
-	if err := r.heal(ctx, f); err != nil {
+	ended, err := r.heal(ctx, f)
+	if err != nil {
 		return err
 	}
 	answering, err := r.answering(ctx)
@@ -73,7 +75,8 @@ func (r *run) step(ctx context.Context, f Fault) error {
 	if !quorate {
 		phase = Regained
 	}
-	took, err := r.measure(ctx, f, phase, probeAfter, answering, healed)
+	m := Recovery{Step: f.Step, Kind: f.Kind, Phase: phase, Start: millis(healed.Sub(ended)), Nodes: answering}
+	took, err := r.measure(ctx, m, probeAfter, f.Probe, healed)
 	if err != nil {
 		return err
 	}
@@ -86,8 +89,8 @@ func (r *run) step(ctx context.Context, f Fault) error {
 		return err
 	}
 	blocks, finals := r.rec.size()
-	r.say("     %-8s quorum of %d: final %s, all back %s; fault took %s; height %d, %d final",
-		phase, len(answering), short(took), short(back), short(healed.Sub(begun)), blocks-1, finals)
+	r.say("     %-8s fault took %s, quorum of %d runs after %s: final %s, all back %s; height %d, %d final",
+		phase, short(ended.Sub(begun)), len(answering), short(healed.Sub(ended)), short(took), short(back), blocks-1, finals)
 	return pause(ctx, f.Rest)
 }
 
@@ -174,9 +177,8 @@ func (r *run) within(held context.Context, f Fault) error {
 // quorum.
 func (r *run) probeWhile(ctx, held context.Context, f Fault, members []int, since time.Time) error {
 	for k := uint64(0); held.Err() == nil; k++ {
-		g := f
-		g.Probe += k
-		if _, err := r.measure(ctx, g, During, probeDuring, members, since); err != nil {
+		m := Recovery{Step: f.Step, Kind: f.Kind, Phase: During, Nodes: members}
+		if _, err := r.measure(ctx, m, probeDuring, f.Probe+k, since); err != nil {
 			return err
 		}
 		if pause(held, time.Second) != nil {
@@ -187,26 +189,27 @@ func (r *run) probeWhile(ctx, held context.Context, f Fault, members []int, sinc
 	return nil
 }
 
-// heal ends the fault.
-func (r *run) heal(ctx context.Context, f Fault) error {
+// heal ends the fault, and says when it began to.
+func (r *run) heal(ctx context.Context, f Fault) (ended time.Time, err error) {
 	for _, life := range f.Loops {
 		v := r.c.nodes[f.Nodes[0]]
 		if err := r.c.start(v); err != nil {
-			return err
+			return ended, err
 		}
 		if err := pause(ctx, life); err != nil {
-			return err
+			return ended, err
 		}
 		if err := v.end(syscall.SIGKILL); err != nil {
-			return err
+			return ended, err
 		}
 	}
+	ended = time.Now()
 	if f.Cuts != nil {
 		if err := r.c.fabric.cut(ctx, nil); err != nil {
-			return err
+			return ended, err
 		}
 	}
-	return r.c.each(r.c.all(), func(v *node) error { return errors.Join(v.pause(false), r.c.start(v)) })
+	return ended, r.c.each(r.c.all(), func(v *node) error { return errors.Join(v.pause(false), r.c.start(v)) })
 }
 
 // answering waits until a quorum of nodes answers JSON-RPC, that is, runs, and
@@ -245,27 +248,30 @@ func (r *run) answering(ctx context.Context) ([]int, error) {
 	}
 }
 
-// measure notes how long a fresh transfer takes from a moment on.
-func (r *run) measure(ctx context.Context, f Fault, phase Phase, account int, among []int, since time.Time) (time.Duration, error) {
+// measure notes how long a fresh transfer takes from a moment on. It is sent to
+// one node of the quorum, which pick draws.
+func (r *run) measure(ctx context.Context, m Recovery, account int, pick uint64, since time.Time) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, giveUp)
 	defer cancel()
-	slow := time.AfterFunc(time.Until(since.Add(r.limit)), func() { r.tellNodes(ctx, f.Step) })
+	slow := time.AfterFunc(time.Until(since.Add(r.limit)), func() { r.tellNodes(ctx) })
 	defer slow.Stop()
-	at, err := r.load.probe(ctx, account, among, f.Probe)
+	at, err := r.load.probe(ctx, account, m.Nodes, pick)
 	if err != nil {
 		return 0, err
 	}
 	took := at.Sub(since)
-	first, _ := r.rec.firstAfter(since)
-	m := Recovery{Step: f.Step, Kind: f.Kind, Phase: phase, Millis: millis(took), Block: millis(first.Sub(since)), Nodes: among}
+	if first, ok := r.rec.firstAfter(since); ok {
+		m.Block = millis(first.Sub(since))
+	}
+	m.Millis = millis(took)
 	if r.note(m); took > r.limit {
-		r.say("     SLOW: %s: final after %s, first block after %s, among nodes %s", phase, short(took), short(first.Sub(since)), numbers(among))
+		r.say("     SLOW %s: final after %s, first block after %.2fs, quorum of nodes %s", m.Phase, short(took), m.Block/1000, numbers(m.Nodes))
 	}
 	return took, nil
 }
 
 // tellNodes prints where every node stands, for who looks for the cause.
-func (r *run) tellNodes(ctx context.Context, step int) {
+func (r *run) tellNodes(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
