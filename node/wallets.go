@@ -14,8 +14,8 @@ func (n *Node) rpcBackend() rpc.Backend {
 	d := n.driver
 	return rpc.Backend{
 		Ledger: d.ledger, Pool: d.pool, Signer: d.signer, Submit: d.submit, Status: n.Status, Peers: n.rpcPeers,
-		Presence: n.presence,
-		Events:   d.events, Stage: d.stage, ClientVersion: "cairnd/" + Version, Registerer: d.meters.registry, Log: n.log,
+		Presence: n.presence, Evidence: d.Evidence,
+		Events: d.events, Stage: d.stage, ClientVersion: "cairnd/" + Version, Registerer: d.meters.registry, Log: n.log,
 	}
 }
 

@@ -231,6 +231,20 @@ func (a *cairnAPI) Peers() *peersAnswer {
 	return out
 }
 
+// Evidence answers the votes by which validators contradicted themselves, oldest
+// first: one pair for each validator, kind of vote and epoch.
+func (a *cairnAPI) Evidence() ([]Evidence, error) {
+	out := []Evidence{}
+	if a.b.Evidence == nil {
+		return out, nil
+	}
+	kept, err := a.b.Evidence()
+	if err != nil {
+		return nil, err
+	}
+	return append(out, kept...), nil
+}
+
 // diagnosis is the answer of cairn_diagnose.
 type diagnosis struct {
 	Healthy bool        `json:"healthy"`

@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/big"
 	"reflect"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/ethclient"
 
+	"cairn/consensus"
 	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/ledger/chain"
@@ -136,6 +138,36 @@ func TestFinality(t *testing.T) {
 	set := f.call("cairn_validators", "latest").(map[string]any)
 	equal(t, "quorum", set["quorum"], any(2.0))
 	equal(t, "hash", set["validatorSetHash"], any(f.spec.ValidatorSet().Hash().Hex()))
+}
+
+// TestEvidence: none on an honest network; what the node keeps is told so that
+// the signatures can be checked with nothing but the answer.
+func TestEvidence(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{})
+	equal(t, "none", f.call("cairn_evidence"), any([]any{}))
+	net := consensus.Network{ChainID: testChainID, Genesis: f.ledger.Genesis().Hash()}
+	kept := Evidence{Epoch: 2, Validator: key(1).Address(), Name: "b"}
+	for i := range kept.Votes {
+		s := consensus.Subject{Kind: consensus.Notarize, Epoch: 2, View: 9, ParentView: 8, Block: crypto.Hash{byte(i + 1)}}
+		sig := key(1).Sign(s.Digest(net))
+		kept.Votes[i] = SignedVote{Kind: s.Kind.String(), View: s.View, ParentView: s.ParentView, Block: s.Block, Digest: s.Digest(net), Signature: sig[:]}
+	}
+	f.server.service.Evidence = func() ([]Evidence, error) { return []Evidence{kept}, nil }
+	var got []Evidence
+	check(t, f.dial().Call(&got, "cairn_evidence"))
+	equal(t, "evidence", got, []Evidence{kept})
+	for _, v := range got[0].Votes {
+		s := consensus.Subject{Kind: consensus.Notarize, Epoch: got[0].Epoch, View: v.View, ParentView: v.ParentView, Block: v.Block}
+		equal(t, "digest", s.Digest(net), v.Digest)
+		sig, err := crypto.ParseSignature(v.Signature)
+		check(t, err)
+		signer, err := crypto.Recover(v.Digest, sig)
+		check(t, err)
+		equal(t, "signer", signer, got[0].Validator)
+	}
+	f.server.service.Evidence = func() ([]Evidence, error) { return nil, errors.New("read the evidence: disk") }
+	contains(t, f.dial().Call(&got, "cairn_evidence").Error(), "read the evidence")
 }
 
 // TestNodeAnswers: status, peers, diagnosis.

@@ -69,6 +69,7 @@ var descriptions = map[string]description{
 
 	"cairn_diagnose":           described("Answers what was looked at and what an operator can do."),
 	"cairn_epochs":             described("Answers what leads from the validators of an epoch to those of the next ones.", "from"),
+	"cairn_evidence":           described("Answers the votes by which validators contradicted themselves."),
 	"cairn_finality":           described("Answers a header, its finalization and the set that signed.", "block"),
 	"cairn_history":            described("Answers what happened to an account, newest first.", "address", "cursor", "limit"),
 	"cairn_peers":              described("Answers who is connected, by id."),

@@ -165,7 +165,7 @@ func sampleCalls(f *fixture) [][]any {
 		{"net_listening"}, {"net_peerCount"}, {"net_version"},
 		{"web3_clientVersion"}, {"web3_sha3", "0x00"},
 		{"txpool_content"}, {"txpool_contentFrom", key(3).Address()}, {"txpool_inspect"}, {"txpool_status"},
-		{"cairn_diagnose"}, {"cairn_epochs", "0x0"}, {"cairn_finality", "latest"}, {"cairn_history", someone}, {"cairn_peers"}, {"cairn_proof", someone},
+		{"cairn_diagnose"}, {"cairn_epochs", "0x0"}, {"cairn_evidence"}, {"cairn_finality", "latest"}, {"cairn_history", someone}, {"cairn_peers"}, {"cairn_proof", someone},
 		{"cairn_receiptProof", first}, {"cairn_receiptProof", none}, {"cairn_registry"}, {"cairn_validatorChange", crypto.Address{1}, false},
 		{"cairn_status"}, {"cairn_transactionStatus", first}, {"cairn_transactionStatus", none}, {"cairn_validators", "latest"},
 		{"erigon_getHeaderByNumber", "latest"},

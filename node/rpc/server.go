@@ -39,6 +39,10 @@ type Backend struct {
 	// and in step; this node is. May be nil.
 	Presence func(ctx context.Context, peerIDs []string) []Presence
 
+	// Evidence answers what proves that validators contradicted themselves. May be
+	// nil.
+	Evidence func() ([]Evidence, error)
+
 	// Stage says whether a transaction of the pool is in a block that is not
 	// final: StageProposed or StageNotarized; empty = in none. May be nil.
 	Stage func(context.Context, crypto.Hash) string
