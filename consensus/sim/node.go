@@ -295,6 +295,9 @@ func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
 	w.traceStep(nd, ev, &eff)
 	join(all, &eff)
 	nd.status = nd.core.Status()
+	if eff.Twin != nil && nd.honest() && !w.careless {
+		w.violate("twin", "n%d takes its own %s for that of another process", nd.id, describeVote(eff.Twin))
+	}
 	if nd.marked && !nd.status.Observing {
 		nd.recollected()
 	}
