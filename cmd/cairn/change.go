@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"cairn/cmd/internal/args"
@@ -118,7 +120,7 @@ func changeName(add bool) string {
 }
 
 func (t *terminal) validatorRegister(c *cli.Context) error {
-	key, err := t.validatorKey(c.String("validator-key"))
+	key, err := t.validatorKey(c)
 	if err != nil {
 		return err
 	}
@@ -149,20 +151,52 @@ func (t *terminal) validatorRegister(c *cli.Context) error {
 	return ch.send(c, data)
 }
 
-// validatorKey reads a key file of cairnd: 64 hex digits.
-func (t *terminal) validatorKey(path string) (*crypto.PrivateKey, error) {
-	text, err := t.firstLine(path)
+// maxValidatorKeyFile is more than either form of it has.
+const maxValidatorKeyFile = 64 << 10
+
+// validatorKey reads a key file of cairnd: 64 hex digits or, encrypted, Web3
+// Secret Storage.
+func (t *terminal) validatorKey(c *cli.Context) (*crypto.PrivateKey, error) {
+	if err := oneStdin(c); err != nil {
+		return nil, err
+	}
+	path := c.String("validator-key")
+	f := t.stdin
+	if path != "-" {
+		var err error
+		if f, err = os.Open(path); err != nil {
+			return nil, fmt.Errorf("validator key: %w", err)
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+			t.warn("others may read %s: chmod 600 it", path)
+		}
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxValidatorKeyFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("validator key: %w", err)
 	}
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		t.warn("others may read %s: chmod 600 it", path)
-	}
-	key, err := crypto.ParsePrivateKey(text)
+	key, err := t.openValidatorKey(c, bytes.TrimSpace(raw))
 	if err != nil {
-		return nil, codedError{fmt.Errorf("validator key: %w", err), exitKey}
+		// crypto.ErrHex of a file is about the key, not the command line.
+		return nil, codedError{fmt.Errorf("validator key %s: %w", path, err), exitKey}
 	}
 	return key, nil
+}
+
+func (t *terminal) openValidatorKey(c *cli.Context, raw []byte) (*crypto.PrivateKey, error) {
+	if !bytes.HasPrefix(raw, []byte("{")) {
+		return crypto.ParsePrivateKey(string(raw))
+	}
+	file, err := wallet.ParseKeyFile(raw)
+	if err != nil {
+		return nil, err
+	}
+	password, err := t.passwordFrom(c, "validator-password-file", "Password of the validator key: ", false)
+	if err != nil {
+		return nil, err
+	}
+	return file.Decrypt(password)
 }
 
 func (t *terminal) validatorWithdraw(c *cli.Context) error {

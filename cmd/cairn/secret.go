@@ -24,7 +24,12 @@ var errNoPassword = errors.New("no terminal to ask for it")
 // password is the first line of --password-file, or asked for, twice when it is
 // to be set.
 func (t *terminal) password(c *cli.Context, prompt string, set bool) (string, error) {
-	if file := c.String("password-file"); file != "" {
+	return t.passwordFrom(c, "password-file", prompt, set)
+}
+
+// passwordFrom is password with another flag.
+func (t *terminal) passwordFrom(c *cli.Context, flag, prompt string, set bool) (string, error) {
+	if file := c.String(flag); file != "" {
 		line, err := t.firstLine(file)
 		if err != nil {
 			return "", fmt.Errorf("password file: %w", err)
@@ -35,7 +40,7 @@ func (t *terminal) password(c *cli.Context, prompt string, set bool) (string, er
 		return line, nil
 	}
 	if !t.canAsk() {
-		return "", fmt.Errorf("password: %w: give --password-file", errNoPassword)
+		return "", fmt.Errorf("password: %w: give --%s", errNoPassword, flag)
 	}
 	word, err := t.ask(c.Context, prompt)
 	if err != nil || !set {
@@ -109,8 +114,14 @@ func (t *terminal) ask(ctx context.Context, prompt string) (string, error) {
 // oneStdin refuses two secrets from one stdin: which comes first would be a
 // guess.
 func oneStdin(c *cli.Context) error {
-	if c.String("password-file") == "-" && c.String("private-key-file") == "-" {
-		return args.Usagef("--password-file and --private-key-file cannot both be stdin")
+	var from []string
+	for _, flag := range []string{"password-file", "private-key-file", "validator-key", "validator-password-file"} {
+		if c.String(flag) == "-" {
+			from = append(from, "--"+flag)
+		}
+	}
+	if len(from) > 1 {
+		return args.Usagef("%s cannot both be stdin", strings.Join(from, " and "))
 	}
 	return nil
 }

@@ -34,6 +34,10 @@ func (t *terminal) validatorCommand() *cli.Command {
 					"peer id. A second registration replaces what the first one said.",
 				Flags: append(transactionFlags(),
 					&cli.StringFlag{Name: "validator-key", Usage: "`FILE` of the candidate's key, validator.key in its node's home", Required: true},
+					&cli.StringFlag{
+						Name: "validator-password-file", EnvVars: []string{"CAIRN_KEY_PASSWORD_FILE"},
+						Usage: "the password of an encrypted --validator-key is the first line of `FILE`",
+					},
 					&cli.StringFlag{Name: "peer-id", Usage: "libp2p `ID` of the candidate's node", Required: true},
 					&cli.StringFlag{Name: "name", Usage: "`NAME` for people: a to z, 0 to 9 and -", Required: true}),
 				Action: action(t.validatorRegister),

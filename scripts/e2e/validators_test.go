@@ -208,8 +208,12 @@ func (e *electorate) change(i int, add bool) {
 		}
 		return true, nil
 	})
-	e.pay(0, 8, recipient(77), 1) // final in the new epoch
-	e.awaitFinal(begun)
+	all := make([]int, len(e.Nodes))
+	for i := range all {
+		all[i] = i
+	}
+	e.pay(0, 8, recipient(77), 1, all...)
+	e.inNewEpoch()
 	took := time.Since(begun)
 	e.took = append(e.took, took)
 	e.t.Logf("%s node%d: %d validators after %s", flag[2:], i, len(members), took.Round(time.Millisecond))
@@ -218,26 +222,22 @@ func (e *electorate) change(i int, add bool) {
 	}
 }
 
-// awaitFinal waits until every node has a block of the running epoch.
-func (e *electorate) awaitFinal(begun time.Time) {
+// inNewEpoch checks that the last block of every node is of the epoch that runs.
+func (e *electorate) inNewEpoch() {
 	e.t.Helper()
 	for i, c := range e.clients {
-		e.await(fmt.Sprintf("a block of the new epoch on node%d", i), changeLimit, func() (bool, error) {
-			var v struct {
-				Height string `json:"height"`
-				Epoch  string `json:"epoch"`
-			}
-			if err := c.CallContext(e.ctx, &v, "cairn_validators", "latest"); err != nil {
-				return false, err
-			}
-			var s struct {
-				Epoch string `json:"epoch"`
-			}
-			if err := c.CallContext(e.ctx, &s, "cairn_status"); err != nil {
-				return false, err
-			}
-			return s.Epoch == v.Epoch, fmt.Errorf("its last block is of epoch %s, it is in epoch %s", v.Epoch, s.Epoch)
-		})
+		var last, running struct {
+			Epoch string `json:"epoch"`
+		}
+		if err := c.CallContext(e.ctx, &last, "cairn_validators", "latest"); err != nil {
+			e.t.Fatal(err)
+		}
+		if err := c.CallContext(e.ctx, &running, "cairn_status"); err != nil {
+			e.t.Fatal(err)
+		}
+		if last.Epoch != running.Epoch {
+			e.t.Fatalf("the last block of node%d is of epoch %s, it is in epoch %s", i, last.Epoch, running.Epoch)
+		}
 	}
 }
 
