@@ -27,10 +27,12 @@ func TestHugeHeaders(t *testing.T) {
 		if leader == 1 { // nullified: Byzantine; its proposal came while we were in v-1
 			c.Step(now, now, CertificateReceived{From: 1, Certificate: testCertificate(Nullify, v, 0, crypto.Hash{})})
 		} else { // honest view: block of v executed, notarized, finalized
-			b := Block{Hash: crypto.Keccak256([]byte{byte(v), byte(v >> 8), 7}), Parent: parent.Hash, Height: parent.Height + 1, View: v,
-				Proposer: testMembers(4)[leader], Timestamp: now}
-			eff := c.Step(now, now, CertificateReceived{From: 2, Certificate: testCertificate(Finalize, v, parentView, b.Hash)})
-			eff = c.Step(now, now, BlockDurable{Block: b})
+			b := Block{
+				Hash: crypto.Keccak256([]byte{byte(v), byte(v >> 8), 7}), Parent: parent.Hash, Height: parent.Height + 1, View: v,
+				Proposer: testMembers(4)[leader], Timestamp: now,
+			}
+			c.Step(now, now, CertificateReceived{From: 2, Certificate: testCertificate(Finalize, v, parentView, b.Hash)})
+			eff := c.Step(now, now, BlockDurable{Block: b})
 			if len(eff.Execute) != 1 {
 				t.Fatalf("view %d: the finalized block finds no place: %+v", v, c.Status())
 			}

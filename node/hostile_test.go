@@ -247,8 +247,15 @@ func TestIntake(t *testing.T) {
 		view    uint64
 		want    bool
 	}{
-		{at(10, 1), 10, true}, {at(10, 1), 10, false}, {at(10, 2), 10, false}, {at(11, 1), 10, true},
-		{at(12, 1), 10, false}, {at(8, 1), 10, false}, {at(9, 1), 10, true}, {at(1<<63, 1), 10, false}, {at(12, 1), 11, true},
+		{at(10, 1), 10, true},
+		{at(10, 1), 10, false},
+		{at(10, 2), 10, false},
+		{at(11, 1), 10, true},
+		{at(12, 1), 10, false},
+		{at(8, 1), 10, false},
+		{at(9, 1), 10, true},
+		{at(1<<63, 1), 10, false},
+		{at(12, 1), 11, true},
 	} {
 		if got := in.take(step.subject, step.view); got != step.want {
 			t.Errorf("view %d seen from %d: %v, want %v", step.subject.View, step.view, got, step.want)

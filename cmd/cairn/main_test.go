@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			n := wallettest.New(env.T().(testing.TB))
-			n.Fund(crypto.Address(must(crypto.ParseAddress(address1))), big.NewInt(5e18))
+			n.Fund(must(crypto.ParseAddress(address1)), big.NewInt(5e18))
 			env.Values[key{}] = n
 			env.Setenv("RPC", n.HTTP())
 			env.Setenv("WS", n.WS())

@@ -7,11 +7,10 @@ type memoryCheck struct {
 }
 
 type memoryOf struct {
-	generation    uint32
-	epoch         uint32
-	view, final   uint64
-	highest       uint64
-	views, blocks int
+	generation  uint32
+	epoch       uint32
+	view, final uint64
+	highest     uint64
 }
 
 // Of the views and blocks above the last finalized one a core may know all;

@@ -110,12 +110,25 @@ var tables = []struct {
 	prefix byte
 	name   string
 }{
-	{prefixFormat, "format"}, {prefixHead, "head"}, {prefixAccount, "accounts"}, {prefixBody, "bodies"},
-	{prefixCanonical, "final blocks"}, {prefixCertificate, "certificates"}, {prefixHeader, "headers"},
-	{prefixHeight, "heights by hash"}, {prefixCode, "code"}, {prefixLocal, "own waiting transactions"},
-	{prefixMeta, "local values"}, {prefixNode, "account trie"}, {prefixStorageNode, "storage tries"},
-	{prefixReceipts, "receipts"}, {prefixRecord, "vote records"}, {prefixSlot, "slots"},
-	{prefixTransaction, "transaction index"}, {prefixHistory, "account history"}, {prefixSlotHistory, "slot history"},
+	{prefixFormat, "format"},
+	{prefixHead, "head"},
+	{prefixAccount, "accounts"},
+	{prefixBody, "bodies"},
+	{prefixCanonical, "final blocks"},
+	{prefixCertificate, "certificates"},
+	{prefixHeader, "headers"},
+	{prefixHeight, "heights by hash"},
+	{prefixCode, "code"},
+	{prefixLocal, "own waiting transactions"},
+	{prefixMeta, "local values"},
+	{prefixNode, "account trie"},
+	{prefixStorageNode, "storage tries"},
+	{prefixReceipts, "receipts"},
+	{prefixRecord, "vote records"},
+	{prefixSlot, "slots"},
+	{prefixTransaction, "transaction index"},
+	{prefixHistory, "account history"},
+	{prefixSlotHistory, "slot history"},
 }
 
 // Tables counts every part of the database; it reads all of it.

@@ -320,7 +320,7 @@ func TestRegistry(t *testing.T) {
 	equal(t, "subscription", receive(t, logs, sub, 1)[0], want)
 	for name, q := range map[string]ethereum.FilterQuery{
 		"range":  {FromBlock: big.NewInt(0), Addresses: []crypto.Address{someone, chain.RegistryAddress}},
-		"hash":   {BlockHash: new(crypto.Hash(block.Hash()))},
+		"hash":   {BlockHash: new(block.Hash())},
 		"topics": {FromBlock: big.NewInt(1), Topics: [][]crypto.Hash{{{1}, registry.Events["Registered"].ID}}},
 	} {
 		found, err := c.FilterLogs(ctx, q)

@@ -161,14 +161,31 @@ func TestNull(t *testing.T) {
 	f := newFixture(t, options{})
 	none := "0x" + strings.Repeat("9", 64)
 	for _, x := range [][]any{
-		{"eth_getBlockByNumber", "0x63", false}, {"eth_getBlockByHash", none, true}, {"eth_getHeaderByNumber", "0x63"}, {"eth_getHeaderByHash", none},
-		{"eth_getBlockReceipts", "0x63"}, {"eth_getBlockReceipts", none}, {"eth_getBlockTransactionCountByNumber", "0x63"}, {"eth_getBlockTransactionCountByHash", none},
-		{"eth_getTransactionByHash", none}, {"eth_getTransactionReceipt", none}, {"eth_getTransactionByBlockNumberAndIndex", "0x0", "0x0"},
-		{"eth_getTransactionByBlockHashAndIndex", none, "0x0"}, {"eth_getUncleCountByBlockNumber", "0x63"}, {"eth_getUncleCountByBlockHash", none},
-		{"eth_getUncleByBlockNumberAndIndex", "0x0", "0x0"}, {"eth_getUncleByBlockHashAndIndex", none, "0x0"},
-		{"cairn_finality", "0x63"}, {"cairn_validators", none}, {"erigon_getHeaderByNumber", "0x63"},
-		{"ots_getBlockDetails", "0x63"}, {"ots_getBlockDetailsByHash", none}, {"ots_getBlockTransactions", "0x63", 0, 10},
-		{"ots_getContractCreator", someone}, {"ots_traceTransaction", none}, {"ots_getTransactionBySenderAndNonce", someone, 0},
+		{"eth_getBlockByNumber", "0x63", false},
+		{"eth_getBlockByHash", none, true},
+		{"eth_getHeaderByNumber", "0x63"},
+		{"eth_getHeaderByHash", none},
+		{"eth_getBlockReceipts", "0x63"},
+		{"eth_getBlockReceipts", none},
+		{"eth_getBlockTransactionCountByNumber", "0x63"},
+		{"eth_getBlockTransactionCountByHash", none},
+		{"eth_getTransactionByHash", none},
+		{"eth_getTransactionReceipt", none},
+		{"eth_getTransactionByBlockNumberAndIndex", "0x0", "0x0"},
+		{"eth_getTransactionByBlockHashAndIndex", none, "0x0"},
+		{"eth_getUncleCountByBlockNumber", "0x63"},
+		{"eth_getUncleCountByBlockHash", none},
+		{"eth_getUncleByBlockNumberAndIndex", "0x0", "0x0"},
+		{"eth_getUncleByBlockHashAndIndex", none, "0x0"},
+		{"cairn_finality", "0x63"},
+		{"cairn_validators", none},
+		{"erigon_getHeaderByNumber", "0x63"},
+		{"ots_getBlockDetails", "0x63"},
+		{"ots_getBlockDetailsByHash", none},
+		{"ots_getBlockTransactions", "0x63", 0, 10},
+		{"ots_getContractCreator", someone},
+		{"ots_traceTransaction", none},
+		{"ots_getTransactionBySenderAndNonce", someone, 0},
 	} {
 		if v := f.call(x[0].(string), x[1:]...); v != nil {
 			t.Errorf("%v: have %v, want null", x, v)
@@ -235,8 +252,14 @@ func TestHostAndOrigin(t *testing.T) {
 		host   string
 		status int
 	}{
-		{closed, "localhost:1", 200}, {closed, "10.1.2.3", 200}, {closed, "[::1]:8545", 200},
-		{closed, "evil.example", 403}, {open, "node.example:8545", 200}, {open, "NODE.example", 200}, {open, "evil.example", 403}, {any, "evil.example", 200},
+		{closed, "localhost:1", 200},
+		{closed, "10.1.2.3", 200},
+		{closed, "[::1]:8545", 200},
+		{closed, "evil.example", 403},
+		{open, "node.example:8545", 200},
+		{open, "NODE.example", 200},
+		{open, "evil.example", 403},
+		{any, "evil.example", 200},
 	} {
 		if status, _ := x.f.post(body, "Host", x.host); status != x.status {
 			t.Errorf("host %s: %d, want %d", x.host, status, x.status)
@@ -247,8 +270,14 @@ func TestHostAndOrigin(t *testing.T) {
 		origin string
 		may    bool
 	}{
-		{closed, "", true}, {closed, "http://localhost", false}, {closed, "https://wallet.example", false}, {closed, "null", false},
-		{open, "https://wallet.example", true}, {open, "https://evil.example", false}, {open, "http://wallet.example", false}, {any, "https://evil.example", true},
+		{closed, "", true},
+		{closed, "http://localhost", false},
+		{closed, "https://wallet.example", false},
+		{closed, "null", false},
+		{open, "https://wallet.example", true},
+		{open, "https://evil.example", false},
+		{open, "http://wallet.example", false},
+		{any, "https://evil.example", true},
 	} {
 		c, err := rpc.DialWebsocket(t.Context(), x.f.wsURL(), x.origin)
 		if (err == nil) != x.may {

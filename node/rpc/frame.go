@@ -191,7 +191,7 @@ func outcome(head []byte) (id string, code int, ok bool) {
 	if !ok || len(rest) == 0 {
 		return "", 0, false
 	}
-	end := 0
+	var end int
 	if rest[0] == '"' {
 		for end = 1; end < len(rest) && rest[end] != '"'; end++ {
 			if rest[end] == '\\' {

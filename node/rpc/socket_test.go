@@ -264,6 +264,9 @@ func TestSocketLimits(t *testing.T) {
 	one := f.rawSocket()
 	f.rawSocket()
 	_, resp, err := websocket.DefaultDialer.Dial(f.wsURL(), nil)
+	if resp != nil {
+		defer resp.Body.Close()
+	}
 	if err == nil || resp.StatusCode != 429 {
 		t.Fatalf("third connection: %v", err)
 	}
@@ -278,7 +281,8 @@ func TestSocketLimits(t *testing.T) {
 	s := newSockets(Limits{SocketsPerAddress: 1}.withDefaults())
 	equal(t, "first of an address", s.enter("10.0.0.1"), true)
 	equal(t, "second of an address", s.enter("10.0.0.1"), false)
-	equal(t, "loopback", s.enter("127.0.0.1") && s.enter("127.0.0.1"), true)
+	equal(t, "loopback", s.enter("127.0.0.1"), true)
+	equal(t, "second of loopback", s.enter("127.0.0.1"), true)
 }
 
 // TestFilters: changes since the last call, expiry, limits.
