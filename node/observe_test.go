@@ -282,3 +282,40 @@ func TestInstanceFiles(t *testing.T) {
 	signer[0] = 2
 	want("another key", "the validator key was replaced")
 }
+
+// TestCopiedHome: a home that was put back whole matches its own old database, so
+// nothing shows at the start. The first certificate with a vote that it does not
+// remember ends its voting; its next start observes.
+func TestCopiedHome(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 1, nil)
+	for i := range 4 {
+		c.start(i)
+	}
+	c.connected(3)
+	c.pay(0, 0, 0, 1, 2, 3)
+	c.stop(3)
+	copyDir(t, c.homes[4], c.homes[3])
+	for _, name := range []string{ValidatorKeyFile, PeerKeyFile} {
+		if err := os.Chmod(filepath.Join(c.homes[4], name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.start(3)
+	c.stop(2) // every certificate needs node 3 now
+	for i := range 3 {
+		c.pay(0, i, 0, 1, 3)
+	}
+	c.stop(3)
+	c.start(4)
+	c.await("the copy notices", func() bool {
+		return strings.Contains(strings.Join(c.nodes[4].Status().Problems, "\n"), "another process signs")
+	})
+	c.stop(4)
+	c.start(4)
+	c.observes(4, "another process signed with the key")
+	c.start(2)
+	c.payUntil(0, "the copy votes again", func() bool { return c.votes(4) })
+	c.noEvidence()
+	c.sameChain()
+}
