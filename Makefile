@@ -7,7 +7,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help build test race lint sim fuzz bench chaos testnet check e2e clean
+.PHONY: help build test race lint sim fuzz bench chaos testnet check e2e clients clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ race: ## the race detector on what is concurrent
 
 lint: ## golangci-lint, with the import table
 	$(TOOL) golangci-lint run ./...
-	bash -n scripts/*.sh
+	bash -n scripts/*.sh clients/*.sh
 
 sim: ## simulate consensus: SEEDS=1000 START=1, or SEED=n TRACE=1 to replay one
 	@$(GO) run ./consensus/sim/cmd/sim -seeds $(SEEDS) -start $(START) $(if $(SEED),-seed $(SEED)) $(if $(TRACE),-trace) $(if $(PLANT),-plant $(PLANT)) $(SIMFLAGS)
@@ -45,12 +45,16 @@ testnet: build ## a network of four on this machine, and a first transfer
 e2e: build ## kill, restart and full-power-loss rounds on real processes: ROUNDS=2
 	$(GO) test -count=1 -tags e2e -timeout 20m ./scripts/e2e -rounds $(or $(ROUNDS),2) -v
 
+clients: build ## ethers, viem, web3.js and cast against two real networks; SKIP_CLIENTS=1 skips
+	scripts/clients.sh
+
 check: lint ## exactly what CI runs
 	$(MAKE) test
 	CGO_ENABLED=0 $(GO) build ./...
 	$(MAKE) race
 	$(MAKE) sim SEEDS=$(or $(CHECK_SEEDS),2000)
 	$(MAKE) e2e
+	$(MAKE) clients
 
 clean: ## remove what build made
 	rm -rf bin
