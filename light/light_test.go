@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -529,4 +533,26 @@ func word(v uint64, size int) []byte {
 		b[size-1-i] = byte(v >> (8 * i))
 	}
 	return b
+}
+
+// TestPure: no clock, disk, network or goroutine decides what is believed. (Type
+// time.Time is for showing a block's time.)
+func TestPure(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-f", `{{join .Imports " "}}`, ".").Output()
+	check(t, err)
+	for _, dep := range strings.Fields(string(out)) {
+		if slices.Contains([]string{"os", "net", "net/http", "sync", "context", "math/rand", "math/rand/v2", "log/slog", "io"}, dep) {
+			t.Errorf("light imports %s: what it needs comes in through its arguments", dep)
+		}
+	}
+	source, err := filepath.Glob("*.go")
+	check(t, err)
+	for _, name := range source {
+		text, err := os.ReadFile(name)
+		check(t, err)
+		if !strings.HasSuffix(name, "_test.go") && strings.Contains(string(text), "time.Now") {
+			t.Errorf("%s reads the clock", name)
+		}
+	}
 }
