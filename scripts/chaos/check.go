@@ -81,15 +81,14 @@ func (k *checker) after(ctx context.Context, rng *rand.Rand) error {
 		return err
 	}
 	var old, transfers []int
-	_, finals := k.rec.size()
 	for range sampleOld {
 		old = append(old, rng.IntN(int(books.height)+1))
-		if finals > 0 {
-			transfers = append(transfers, rng.IntN(finals))
+		if books.finals > 0 {
+			transfers = append(transfers, rng.IntN(books.finals))
 		}
 	}
-	for range min(sampleFinal, finals-k.finals) {
-		transfers = append(transfers, k.finals+rng.IntN(finals-k.finals))
+	for range min(sampleFinal, books.finals-k.finals) {
+		transfers = append(transfers, k.finals+rng.IntN(books.finals-k.finals))
 	}
 	err = k.c.each(k.c.all(), func(v *node) error {
 		for _, h := range old {
@@ -108,7 +107,7 @@ func (k *checker) after(ctx context.Context, rng *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	k.blocks, k.finals = books.height, finals
+	k.blocks, k.finals = books.height, books.finals
 	return nil
 }
 
@@ -121,7 +120,7 @@ func (k *checker) all(ctx context.Context, rng *rand.Rand) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	_, finals := k.rec.size()
+	finals := k.finals
 	return k.c.each(k.c.all(), func(v *node) error {
 		var mine []int
 		for i := v.index; i < finals; i += len(k.c.nodes) {

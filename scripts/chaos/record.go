@@ -256,6 +256,7 @@ func (r *record) firstAfter(t time.Time) (at time.Time, ok bool) {
 // books is what every account must hold at a height.
 type books struct {
 	height   uint64
+	finals   int // transfers up to there
 	received [recipients]int64
 	nonces   []uint64
 	spent    []*big.Int
@@ -265,7 +266,7 @@ type books struct {
 func (r *record) snapshot() books {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := books{height: uint64(max(len(r.blocks), 1) - 1), received: r.received}
+	b := books{height: uint64(max(len(r.blocks), 1) - 1), finals: len(r.order), received: r.received}
 	for i := range r.final {
 		b.nonces = append(b.nonces, uint64(len(r.final[i])))
 		b.spent = append(b.spent, new(big.Int).Set(r.spent[i]))

@@ -132,7 +132,7 @@ func (r *run) openFabric(ctx context.Context) (*fabric, error) {
 	if begun && r.ID == "" || !r.partitions {
 		if !begun {
 			r.Kinds = choose(r.kinds, processKinds)
-			r.say("no namespaces: partitions are left out")
+			r.say("-partitions=false: partitions are left out")
 		}
 		return nil, r.anyKind()
 	}
