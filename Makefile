@@ -7,7 +7,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help build test race lint sim fuzz bench chaos testnet check e2e clients clean
+.PHONY: help build test race lint sim fuzz bench bench-rpc chaos testnet check e2e clients clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ fuzz: ## every fuzz target for FUZZTIME=10s
 
 bench: build ## finality, throughput, disk and memory of a real network, as JSON
 	$(GO) run ./scripts/bench
+
+bench-rpc: build ## JSON-RPC reads and writes a second, over HTTP, batches and WebSocket, as JSON
+	$(GO) run ./scripts/benchrpc
 
 chaos: build ## random faults on real processes: MINUTES=5 SEED=1 VALIDATORS=7
 	$(GO) run ./scripts/chaos -minutes $(or $(MINUTES),5) -seed $(or $(SEED),1) -validators $(or $(VALIDATORS),7)

@@ -36,6 +36,7 @@ var arrows = map[string]struct {
 	"cairn/cmd/cairnd":               {[]string{"*"}, ""},
 	"cairn/scripts/internal/testnet": {[]string{"cairn/crypto"}, "it drives real processes through the script and JSON-RPC"},
 	"cairn/scripts/bench":            {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
+	"cairn/scripts/benchrpc":         {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
 	"cairn/scripts/chaos":            {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "faults happen to real processes, and are judged through JSON-RPC"},
 }
 
