@@ -30,6 +30,7 @@ type presence struct {
 	at       time.Time
 	answered bool
 	height   uint64
+	own      uint64 // our height when it was asked: the answer may be looked at later
 }
 
 // presence answers for each peer id whether that node is connected and where it
@@ -48,14 +49,15 @@ func (n *Node) presence(ctx context.Context, peerIDs []string) []rpc.Presence {
 		switch {
 		case err != nil:
 		case id == n.host.ID():
-			out[i] = rpc.Presence{Connected: true, Answered: true, Height: n.driver.ledger.HeadInfo().Height}
+			own := n.driver.ledger.HeadInfo().Height
+			out[i] = rpc.Presence{Connected: true, Answered: true, Height: own, Own: own}
 		case connected[id]:
 			out[i].Connected = true
 			places <- struct{}{}
 			asked.Go(func() {
 				defer func() { <-places }()
 				p := n.whereIs(ctx, id)
-				out[i].Answered, out[i].Height = p.answered, p.height
+				out[i].Answered, out[i].Height, out[i].Own = p.answered, p.height, p.own
 			})
 		}
 	}
@@ -71,7 +73,7 @@ func (n *Node) whereIs(ctx context.Context, id peer.ID) presence {
 	if ok && time.Since(p.at) < presenceFor {
 		return p
 	}
-	p = presence{at: time.Now()}
+	p = presence{at: time.Now(), own: n.driver.ledger.HeadInfo().Height}
 	if genesis, height, err := n.driver.sync.where(ctx, id); err == nil && genesis == n.driver.net.Genesis {
 		p.answered, p.height = true, height
 	}

@@ -156,15 +156,15 @@ func TestRegistryPresence(t *testing.T) {
 	client := lightServer(t, c, func(id string) Presence {
 		switch id {
 		case lighttest.Validator(0).PeerID:
-			return Presence{Connected: true, Answered: true, Height: head + 3}
+			return Presence{Connected: true, Answered: true, Height: head + 3, Own: head}
 		case lighttest.Validator(1).PeerID:
-			return Presence{Connected: true, Answered: true, Height: head - syncedWithin}
+			return Presence{Connected: true, Answered: true, Height: head - syncedWithin, Own: head}
 		case lighttest.Validator(2).PeerID:
-			return Presence{Connected: true, Answered: true, Height: head - syncedWithin - 1}
+			return Presence{Connected: true, Answered: true, Height: head - syncedWithin - 1, Own: head}
 		case lighttest.Validator(3).PeerID:
 			return Presence{Connected: true}
 		case lighttest.Validator(4).PeerID:
-			return Presence{Connected: true, Answered: true, Height: head}
+			return Presence{Connected: true, Answered: true, Height: head, Own: head}
 		default:
 			return Presence{}
 		}
@@ -207,7 +207,7 @@ func TestValidatorChange(t *testing.T) {
 	c.Seal(c.Call(lighttest.Key(0), "vote", lighttest.Key(3).Address(), true))
 	dead := map[string]bool{lighttest.Validator(2).PeerID: true, lighttest.Validator(4).PeerID: true}
 	client := lightServer(t, c, func(id string) Presence {
-		return Presence{Connected: !dead[id], Answered: !dead[id], Height: c.Ledger.HeadInfo().Height}
+		return Presence{Connected: !dead[id], Answered: !dead[id], Height: c.Ledger.HeadInfo().Height, Own: c.Ledger.HeadInfo().Height}
 	})
 	type change struct {
 		Quorum     int              `json:"quorum"`

@@ -16,10 +16,11 @@ type Presence struct {
 	Connected bool   // or this node itself
 	Answered  bool   // it said a moment ago where it is
 	Height    uint64 // of the last block that is final there, by its own word
+	Own       uint64 // of the last block that was final here when it was asked
 }
 
 // syncedWithin is how many heights below ours a node may say to be and still
-// count as in step: blocks become final between its answer and ours.
+// count as in step: blocks become final while it is asked.
 const syncedWithin = 16
 
 // maxCandidates bounds the candidates of one answer.
@@ -183,7 +184,7 @@ func (r *registryView) members(ctx context.Context, vs []genesis.Validator) ([]m
 		return out, nil
 	}
 	for i, p := range r.b.Presence(ctx, ids) {
-		online, synced := p.Connected, p.Connected && p.Answered && p.Height+syncedWithin >= r.height
+		online, synced := p.Connected, p.Connected && p.Answered && p.Height+syncedWithin >= p.Own
 		out[i].Online, out[i].Synced = &online, &synced
 		if p.Connected && p.Answered {
 			height := hexutil.Uint64(p.Height)
