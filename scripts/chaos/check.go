@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	backLimit   = time.Minute // until every node is at the head and votes again
-	checkLimit  = 2 * time.Minute
+	backLimit   = 3 * time.Minute // until every node is at the head and votes again
+	checkLimit  = 5 * time.Minute
 	sampleOld   = 50  // older heights and transfers that are looked at again after each fault
 	sampleFinal = 200 // of the transfers that became final since the last check
 )

@@ -29,6 +29,7 @@ type state struct {
 	Runs       int          `json:"runs"`    // how often it was started
 	Faults     map[Kind]int `json:"faults"`
 	Recoveries []Recovery   `json:"recoveries"`
+	Backs      []float64    `json:"backMillis"` // of each fault: from the moment of regained or kept until every node is at the head and votes
 	Failure    string       `json:"failure,omitempty"`
 }
 

@@ -84,6 +84,9 @@ func (r *run) step(ctx context.Context, f Fault) error {
 		return err
 	}
 	back := time.Since(healed)
+	r.mu.Lock()
+	r.Backs = append(r.Backs, millis(back))
+	r.mu.Unlock()
 	r.probes.Wait()
 	if err := r.check.after(ctx, r.rng(f.Step)); err != nil {
 		return err

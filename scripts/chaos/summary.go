@@ -43,6 +43,7 @@ type Summary struct {
 	Transfers  int             `json:"finalTransfers"`
 	Limit      float64         `json:"limitMillis"`
 	Recovery   map[Phase]Times `json:"recovery"`
+	Back       Times           `json:"allBack"`        // until every node is at the head and votes
 	Slow       []Recovery      `json:"slow,omitempty"` // above the limit
 	Result     string          `json:"result"`         // ok, slow, failed or interrupted
 	Failure    string          `json:"failure,omitempty"`
@@ -59,6 +60,7 @@ func (r *run) summary() Summary {
 		Faults: r.Faults, Blocks: max(0, blocks-1), Transfers: finals, Limit: millis(r.limit), Dir: r.dir,
 	}
 	s.Recovery, s.Slow = recoveries(r.Recoveries, r.limit)
+	s.Back = times(slices.Clone(r.Backs))
 	s.Failure, s.Result = r.Failure, "ok"
 	if len(s.Slow) > 0 {
 		s.Result = "slow"
@@ -96,9 +98,9 @@ func (s Summary) String() string {
 			phases = append(phases, fmt.Sprintf("%s %d: p50 %.0f ms, p99 %.0f ms, max %.0f ms", p, t.Count, t.P50, t.P99, t.Max))
 		}
 	}
-	text := fmt.Sprintf("%s: seed %d, %d validators, %.1f min, %d faults (%s); %d blocks, %d final transfers; finality %s; %d above %.1f s",
+	text := fmt.Sprintf("%s: seed %d, %d validators, %.1f min, %d faults (%s); %d blocks, %d final transfers; finality %s; %d above %.1f s; all back p50 %.0f ms, max %.0f ms",
 		s.Result, s.Seed, s.Validators, s.Seconds/60, s.Steps, strings.Join(kinds, ", "), s.Blocks, s.Transfers,
-		strings.Join(phases, "; "), len(s.Slow), s.Limit/1000)
+		strings.Join(phases, "; "), len(s.Slow), s.Limit/1000, s.Back.P50, s.Back.Max)
 	if s.Failure != "" {
 		text += "; " + strings.ReplaceAll(s.Failure, "\n", " | ")
 	}
