@@ -13,7 +13,7 @@ import (
 )
 
 // Status answers where the node stands and what is wrong, for one screen.
-func (a *cairnAPI) Status() Status { return a.b.Status() }
+func (a *cairnAPI) Status() Status { return a.b.status() }
 
 // Stages of a transaction that is in a block which is not final: what
 // Backend.Stage answers.

@@ -26,11 +26,23 @@ func (a *ethAPI) BlockNumber() hexutil.Uint64 {
 
 // Syncing answers false, or how far a node that is behind has come.
 func (a *ethAPI) Syncing() any {
-	s := a.b.Status()
+	s := a.b.status()
 	if !s.Syncing {
 		return false
 	}
 	return progressOf(&s)
+}
+
+// status is the node's, with what it says of its sync.
+func (s *service) status() Status {
+	out := s.Backend.Status()
+	if s.Sync != nil {
+		out.Sync = s.Sync()
+	}
+	if out.Sync != nil {
+		out.Syncing, out.Target = true, max(out.Sync.Target, out.Height)
+	}
+	return out
 }
 
 // progress is the answer of eth_syncing on a node that is behind.
@@ -41,7 +53,11 @@ type progress struct {
 }
 
 func progressOf(s *Status) *progress {
-	return &progress{CurrentBlock: s.Height, HighestBlock: s.Target}
+	out := &progress{CurrentBlock: s.Height, HighestBlock: max(s.Target, s.Height)}
+	if s.Sync != nil {
+		out.StartingBlock = min(s.Sync.Start, s.Height)
+	}
+	return out
 }
 
 // Accounts is empty: the node holds no keys of wallets.

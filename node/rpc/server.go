@@ -43,6 +43,10 @@ type Backend struct {
 	// nil.
 	Evidence func() ([]Evidence, error)
 
+	// Sync says how far a node that is behind has come; nil = it is in step, or
+	// says so in Status only. May be nil.
+	Sync func() *Sync
+
 	// Stage says whether a transaction of the pool is in a block that is not
 	// final: StageProposed or StageNotarized; empty = in none. May be nil.
 	Stage func(context.Context, crypto.Hash) string

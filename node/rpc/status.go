@@ -30,8 +30,28 @@ type Status struct {
 	Connected     int            `json:"validatorsConnected"` // members reachable now, this node included if it is one
 	Syncing       bool           `json:"syncing"`
 	Target        hexutil.Uint64 `json:"targetHeight"` // verified height that the node syncs to, else Height
+	Sync          *Sync          `json:"sync"`         // null while the node is in step
 	Pending       int            `json:"pendingTransactions"`
 	Queued        int            `json:"queuedTransactions"`
 	Healthy       bool           `json:"healthy"`
 	Problems      []string       `json:"problems"` // each says what an operator can do
+}
+
+// Ways to catch up.
+const (
+	SyncReplay   = "replay"   // executes the blocks that it lacks
+	SyncSnapshot = "snapshot" // fetches the state of a recent block
+)
+
+// Sync is how far a node that is behind has come. Where heights are not what is
+// fetched, the rate says of what.
+type Sync struct {
+	Mode    string         `json:"mode"`          // SyncReplay or SyncSnapshot
+	Start   hexutil.Uint64 `json:"startHeight"`   // of the final head when it began
+	Current hexutil.Uint64 `json:"currentHeight"` // final and served here
+	Target  hexutil.Uint64 `json:"targetHeight"`  // that is known to be final elsewhere
+	Done    float64        `json:"done"`          // part of the present work that is done, 0 to 1
+	Rate    float64        `json:"rate"`          // a second
+	Unit    string         `json:"unit"`          // of the rate: "blocks" or "bytes"
+	ETA     float64        `json:"etaSeconds"`    // until it is in step at this rate; 0 = unknown
 }

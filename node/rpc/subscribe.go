@@ -196,7 +196,7 @@ func (a *syncingSubscription) Syncing(ctx context.Context) (*rpc.Subscription, e
 		tick := time.NewTicker(syncingPoll)
 		defer tick.Stop()
 		for was, first := false, true; ; {
-			s := a.b.Status()
+			s := a.b.status()
 			if first || was != s.Syncing {
 				var notice any = false
 				if s.Syncing {
