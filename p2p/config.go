@@ -47,7 +47,7 @@ type Config struct {
 	BanDuration          time.Duration // 10 min
 	NoFloodPublish       bool          // send own batches to the gossip mesh only, not to every peer
 	ReconnectInterval    time.Duration // first wait before a lost validator or bootnode is dialled again; 100 ms
-	MaxReconnectInterval time.Duration // longest such wait for a validator; bootnodes: ×10; 3 s
+	MaxReconnectInterval time.Duration // longest such wait for a validator; bootnodes: ×10; 1 s
 	HandshakeTimeout     time.Duration // from connection to the end of the handshake; 10 s
 	RuleSets             []string      // names of the rule sets this software knows, told to peers
 
@@ -129,7 +129,7 @@ func (c *Config) setDefaults() {
 	setDuration(&c.RequestTimeout, 10*time.Second)
 	setDuration(&c.BanDuration, 10*time.Minute)
 	setDuration(&c.ReconnectInterval, 100*time.Millisecond)
-	setDuration(&c.MaxReconnectInterval, 3*time.Second)
+	setDuration(&c.MaxReconnectInterval, time.Second)
 	setDuration(&c.HandshakeTimeout, 10*time.Second)
 	if c.waits == (waits{}) {
 		c.waits = defaultWaits

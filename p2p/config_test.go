@@ -181,3 +181,19 @@ func TestAddressGroups(t *testing.T) {
 		}
 	}
 }
+
+// TestReconnectInTime: how long two validators whose link passes packets again
+// can take to dial successfully, at worst, leaves room for finality within 5 s.
+// A dial that began into a dead link goes on until dialLimit; TCP sends its SYN
+// again 1 s and 3 s after the first (RFC 6298), so a link that heals right after
+// that has to wait for the next dial.
+func TestReconnectInTime(t *testing.T) {
+	t.Parallel()
+	c := testConfig(t, 0)
+	c.setDefaults()
+	const lastSYN, room = 3 * time.Second, 1500 * time.Millisecond
+	longest := c.MaxReconnectInterval * 3 / 2 // keep draws from half to one and a half
+	if worst := dialLimit - lastSYN + longest; worst+room > 5*time.Second {
+		t.Fatalf("a healed link can stay unused for %s", worst)
+	}
+}
