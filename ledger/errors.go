@@ -20,4 +20,5 @@ const (
 	ErrNotFound     = store.ErrNotFound
 	ErrWrongGenesis = store.ErrWrongGenesis
 	ErrNoHistory    = store.ErrNoHistory
+	ErrPruned       = store.ErrPruned
 )

@@ -26,6 +26,8 @@ const (
 	ErrOutOfOrder   = ErrorKind("the commit does not follow the head")
 	ErrBody         = ErrorKind("the body is not the block of that hash")
 	ErrNoHistory    = ErrorKind("account history is off on this node")
+	ErrPruned       = ErrorKind("this node does not keep so old a height")
+	ErrUnfinished   = ErrorKind("the database is being put together from a snapshot and is not complete")
 )
 
 // readError gives an error of Pebble its kind.

@@ -19,6 +19,7 @@ const FormatVersion = 1
 //	0x00    "format"                         version 4
 //	0x01    -                                head: height 8 ‖ hash 32 ‖ floor epoch 4 ‖
 //	                                         floor view 8 ‖ swept height 8
+//	0x02    -                                bounds: base 8 ‖ first body 8; absent = 0, 0
 //	'b'     height 8 ‖ hash 32               transactions, RLP list      } every block held,
 //	'h'     height 8 ‖ hash 32               header, RLP                 } proposed or final;
 //	'i'     hash 32                          height 8                    } written by PutBody
@@ -48,6 +49,7 @@ const FormatVersion = 1
 const (
 	prefixFormat      = 0x00
 	prefixHead        = 0x01
+	prefixBounds      = 0x02
 	prefixBody        = 'b'
 	prefixHeader      = 'h'
 	prefixHeight      = 'i'
@@ -73,6 +75,7 @@ const transactionPrefixLength = 8
 var (
 	formatKey = append([]byte{prefixFormat}, "format"...)
 	headKey   = []byte{prefixHead}
+	boundsKey = []byte{prefixBounds}
 )
 
 // key joins a prefix byte and parts.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -20,6 +21,7 @@ type View struct {
 	r         pebble.Reader
 	guard     *guard
 	noHistory bool
+	bounds    *atomic.Pointer[Bounds]
 }
 
 // Snapshot is a View of one moment, for readers that need several keys to fit
@@ -37,10 +39,14 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	snap := s.db.NewSnapshot()
 	// The snapshot keeps the guard entered, so that Close waits for it; its own
 	// reads have a guard that is never closed.
-	return &Snapshot{
-		View:  View{r: snap, guard: &guard{}, noHistory: s.noHistory},
+	out := &Snapshot{
+		View:  View{r: snap, guard: &guard{}, noHistory: s.noHistory, bounds: new(atomic.Pointer[Bounds])},
 		close: func() error { defer s.guard.leave(); return snap.Close() },
-	}, nil
+	}
+	if err := out.readBounds(); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return out, nil
 }
 
 // Close ends the snapshot. Call it once.
@@ -168,11 +174,12 @@ func (v View) Head() (Head, error) {
 	return r.Head, err
 }
 
-// HashByHeight is the hash of the final block at height.
+// HashByHeight is the hash of the final block at height. Errors: ErrNotFound,
+// ErrPruned.
 func (v View) HashByHeight(height uint64) (crypto.Hash, error) {
 	b, err := v.get(fmt.Sprintf("block %d", height), heightKey(prefixCanonical, height))
 	if err != nil {
-		return crypto.Hash{}, err
+		return crypto.Hash{}, v.pruned(err, "the block", height)
 	}
 	if len(b) != 32 {
 		return crypto.Hash{}, corrupt(fmt.Sprintf("hash of block %d", height), fmt.Sprintf("%x", b))
@@ -206,6 +213,7 @@ func (v View) HeightByHash(hash crypto.Hash) (uint64, error) {
 }
 
 // HeaderByHeight is the header of the final block at height, and its hash.
+// Errors: ErrNotFound, ErrPruned.
 func (v View) HeaderByHeight(height uint64) (*types.Header, crypto.Hash, error) {
 	hash, err := v.HashByHeight(height)
 	if err != nil {
@@ -227,12 +235,21 @@ func (v View) header(height uint64, hash crypto.Hash) (*types.Header, error) {
 	return h, nil
 }
 
-// HasBody says whether a block is held, proposed or final.
+// HasBody says whether a block is held with its transactions, proposed or final.
 func (v View) HasBody(hash crypto.Hash) (bool, error) {
-	return v.has("block "+hash.String(), key(prefixHeight, hash[:]))
+	height, err := v.heldHeight(hash)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	case height >= v.FirstBody():
+		return true, nil
+	}
+	return v.has("block "+hash.String(), blockKey(prefixBody, height, hash))
 }
 
-// Body is the RLP of a block, proposed or final.
+// Body is the RLP of a block, proposed or final. Errors: ErrNotFound, ErrPruned.
 func (v View) Body(hash crypto.Hash) ([]byte, error) {
 	height, err := v.heldHeight(hash)
 	if err != nil {
@@ -244,16 +261,17 @@ func (v View) Body(hash crypto.Hash) ([]byte, error) {
 	}
 	transactions, err := v.get(fmt.Sprintf("body %d", height), blockKey(prefixBody, height, hash))
 	if err != nil {
-		return nil, err
+		return nil, v.pruned(err, "the block", height)
 	}
 	return joinBlock(header, transactions), nil
 }
 
 // Receipts are the outcomes of the final block at height, one a transaction.
+// Errors: ErrNotFound, ErrPruned.
 func (v View) Receipts(height uint64) ([]Outcome, error) {
 	b, err := v.get(fmt.Sprintf("receipts of block %d", height), heightKey(prefixReceipts, height))
 	if err != nil {
-		return nil, err
+		return nil, v.pruned(err, "the receipts", height)
 	}
 	return decodeOutcomes(b)
 }
@@ -338,7 +356,7 @@ func decodeAccount(b []byte) (*chain.Account, error) {
 }
 
 // AccountAt is an account after the final block at height; nil = absent. One
-// seek, whatever the height. Error: ErrNoHistory.
+// seek, whatever the height. Errors: ErrNoHistory, ErrPruned.
 func (v View) AccountAt(a crypto.Address, height uint64) (acc *chain.Account, err error) {
 	if v.noHistory {
 		return nil, ErrNoHistory
@@ -350,7 +368,13 @@ func (v View) AccountAt(a crypto.Address, height uint64) (acc *chain.Account, er
 		}
 		return errStop
 	})
-	return acc, err
+	if err == nil {
+		err = v.hasState(height)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return acc, nil
 }
 
 // Touch is one block that changed an account or whose transactions name it.
@@ -360,8 +384,8 @@ type Touch struct {
 	Transactions []uint32       // their indexes in the block
 }
 
-// AddressHistory answers up to limit touches of an account at or below height,
-// newest first. Error: ErrNoHistory.
+// AddressHistory answers up to limit touches of an account at or below height and
+// above Base, newest first. Error: ErrNoHistory.
 func (v View) AddressHistory(a crypto.Address, height uint64, limit int) ([]Touch, error) {
 	if v.noHistory {
 		return nil, ErrNoHistory
@@ -370,7 +394,14 @@ func (v View) AddressHistory(a crypto.Address, height uint64, limit int) ([]Touc
 	if limit <= 0 {
 		return nil, nil
 	}
-	err := v.scanBack("account history", historyKey(a, 0), append(historyKey(a, height), 0), func(k, value []byte) error {
+	from := historyKey(a, 0)
+	if base := v.Base(); base > 0 {
+		if height <= base {
+			return nil, nil
+		}
+		from = historyKey(a, base+1) // at base each account has a row, touched or not
+	}
+	err := v.scanBack("account history", from, append(historyKey(a, height), 0), func(k, value []byte) error {
 		t := Touch{Height: binary.BigEndian.Uint64(k[len(k)-8:])}
 		acc, rest, err := parseAccount(value)
 		if err != nil {
@@ -397,7 +428,8 @@ func (v View) Slot(a crypto.Address, slot crypto.Hash) (crypto.Hash, error) {
 	return bytesToHash(b, err)
 }
 
-// SlotAt is a slot's value after the final block at height. Error: ErrNoHistory.
+// SlotAt is a slot's value after the final block at height. Errors: ErrNoHistory,
+// ErrPruned.
 func (v View) SlotAt(a crypto.Address, slot crypto.Hash, height uint64) (value crypto.Hash, err error) {
 	if v.noHistory {
 		return value, ErrNoHistory
@@ -409,7 +441,13 @@ func (v View) SlotAt(a crypto.Address, slot crypto.Hash, height uint64) (value c
 		}
 		return errStop
 	})
-	return value, err
+	if err == nil {
+		err = v.hasState(height)
+	}
+	if err != nil {
+		return crypto.Hash{}, err
+	}
+	return value, nil
 }
 
 func bytesToHash(b []byte, err error) (crypto.Hash, error) {

@@ -133,7 +133,7 @@ func (s *Store) open(o Options) error {
 	if s.db, err = pebble.Open(s.dir, options); err != nil {
 		return openError(s.dir, err)
 	}
-	s.View = View{r: s.db, guard: &guard{}, noHistory: o.NoHistory}
+	s.View = View{r: s.db, guard: &guard{}, noHistory: o.NoHistory, bounds: new(atomic.Pointer[Bounds])}
 	row, err := s.start()
 	if err != nil {
 		return errors.Join(err, s.db.Close())
@@ -147,6 +147,9 @@ func (s *Store) start() (*headRow, error) {
 		return nil, err
 	}
 	if err := s.checkHistory(); err != nil {
+		return nil, err
+	}
+	if err := s.readBounds(); err != nil {
 		return nil, err
 	}
 	row, err := s.headRow()
