@@ -38,12 +38,14 @@ func TestMarshalRoundTrip(t *testing.T) {
 	withRecipient.Rules.Fees.BaseFeeRecipient = &recipient
 	free := testSpec()
 	free.Rules.Fees.Free, free.Rules.Fees.InitialBaseFee, free.Rules.Fees.MinBaseFee = true, new(uint256.Int), new(uint256.Int)
+	removes := testSpec()
+	removes.Rules.RemoveEquivocators = true
 	html := testSpec()
 	html.Name = `<a & "b">`
 	largest := testSpec()
 	largest.ChainID = MaxChainID
 	largest.Alloc = []Allocation{{crypto.Address{1}, new(uint256.Int).SetAllOne()}}
-	for _, want := range []*Spec{testSpec(), withRecipient, free, html, largest, Development()} {
+	for _, want := range []*Spec{testSpec(), withRecipient, free, removes, html, largest, Development()} {
 		raw := want.Marshal()
 		got, err := Parse(raw)
 		if err != nil {
@@ -140,6 +142,9 @@ func TestParseErrors(t *testing.T) {
 		{"initial fee below the minimum", `"initialBaseFee": "1000000000"`, `"initialBaseFee": "1"`, "rules.fees.initialBaseFee", ErrRange},
 		{"fee above a coin per gas", `"minBaseFee": "1000000000"`, `"minBaseFee": "1000000000000000001"`, "rules.fees.minBaseFee", ErrRange},
 		{"fee on a free network", `"free": false`, `"free": true`, "rules.fees.minBaseFee", ErrRange},
+		{"text for a boolean rule", `"removeEquivocators": false`, `"removeEquivocators": "false"`, "rules.removeEquivocators", ErrType},
+		{"null for a boolean rule", `"removeEquivocators": false`, `"removeEquivocators": null`, "rules.removeEquivocators", ErrType},
+		{"a boolean rule twice", `"removeEquivocators": false`, `"removeEquivocators": false, "removeEquivocators": true`, "rules.removeEquivocators", ErrDuplicateField},
 		{"wrong fee recipient", `"baseFeeRecipient": null`, `"baseFeeRecipient": "0x1"`, "rules.fees.baseFeeRecipient", ErrAddress},
 		{"fee recipient as a number", `"baseFeeRecipient": null`, `"baseFeeRecipient": 1`, "rules.fees.baseFeeRecipient", ErrType},
 		{"fee recipient of zero", `"baseFeeRecipient": null`, `"baseFeeRecipient": "` + crypto.Address{}.Hex() + `"`, "rules.fees.baseFeeRecipient", ErrReserved},
@@ -213,7 +218,7 @@ func TestParseWholeFileErrors(t *testing.T) {
 		{"array", []byte("[]"), "", ErrType},
 		{"text", []byte(`"genesis"`), "", ErrType},
 		{"null", []byte("null"), "", ErrType},
-		{"cut", good[:len(good)/2], "validators[0]", ErrSyntax},
+		{"cut", good[:bytes.Index(good, []byte(`"peerId"`))+4], "validators[0]", ErrSyntax},
 		{"without its last brace", bytes.TrimSuffix(good, []byte("}\n")), "", ErrSyntax},
 		{"a second value", append(bytes.Clone(good), good...), "", ErrTrailingData},
 		{"a letter after the end", append(bytes.Clone(good), 'x'), "", ErrTrailingData},
@@ -257,7 +262,7 @@ func TestParseMissingFields(t *testing.T) {
 		}
 		for name, member := range object {
 			remove(join(path, name), member, whole)
-			if name == "baseFeeRecipient" {
+			if name == "baseFeeRecipient" || name == "removeEquivocators" {
 				continue
 			}
 			delete(object, name)
@@ -277,10 +282,12 @@ func TestParseMissingFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	remove("", root, func() any { return root })
-	delete(root.(map[string]any)["rules"].(map[string]any)["fees"].(map[string]any), "baseFeeRecipient")
+	rules := root.(map[string]any)["rules"].(map[string]any)
+	delete(rules, "removeEquivocators")
+	delete(rules["fees"].(map[string]any), "baseFeeRecipient")
 	raw, _ := json.Marshal(root)
-	if _, err := Parse(raw); err != nil {
-		t.Errorf("without the optional recipient: %v", err)
+	if s, err := Parse(raw); err != nil || !reflect.DeepEqual(s, testSpec()) {
+		t.Errorf("without the optional fields: %v", err)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // Parse reads a genesis file: strict JSON in which every field of Spec stands
-// exactly once (only rules.fees.baseFeeRecipient may be absent or null), then
-// Validate. Durations are milliseconds, amounts are strings of decimal digits in
+// exactly once (only rules.fees.baseFeeRecipient may be absent or null, and
+// rules.removeEquivocators be absent for false), then Validate. Durations are milliseconds, amounts are strings of decimal digits in
 // wei, addresses 0x and 40 hex digits. Every error is a *FieldError whose path
 // counts entries as they stand in the file.
 func Parse(b []byte) (*Spec, error) {
@@ -78,6 +78,7 @@ func (r *reader) rules(path string) Rules {
 		number("deltaMillis", &rules.Delta),
 		number("deltaMaxMillis", &rules.DeltaMax),
 		number("checkpointInterval", &rules.CheckpointInterval),
+		field{name: "removeEquivocators", optional: true, read: func(p string) { rules.RemoveEquivocators = r.boolean(p) }},
 	)
 	return rules
 }
@@ -132,6 +133,7 @@ type (
 		Delta              uint64   `json:"deltaMillis"`
 		DeltaMax           uint64   `json:"deltaMaxMillis"`
 		CheckpointInterval uint64   `json:"checkpointInterval"`
+		RemoveEquivocators bool     `json:"removeEquivocators"`
 	}
 	feesFile struct {
 		Free                     bool    `json:"free"`
@@ -180,6 +182,7 @@ func (s *Spec) Marshal() []byte {
 			Delta:              s.Rules.Delta,
 			DeltaMax:           s.Rules.DeltaMax,
 			CheckpointInterval: s.Rules.CheckpointInterval,
+			RemoveEquivocators: s.Rules.RemoveEquivocators,
 		},
 		Validators: make([]validatorEntry, 0, len(s.Validators)),
 		Alloc:      allocEntries(sorted.Alloc),

@@ -32,6 +32,7 @@ type Rules struct {
 	Delta              uint64   // Δ: covers delay + execution + fsync
 	DeltaMax           uint64   // cap of Δ' after failed views
 	CheckpointInterval uint64   // heights between state checkpoints
+	RemoveEquivocators bool     // who is proven to contradict itself leaves the set at the next change
 }
 
 // FeeRules say what a transaction pays. Amounts are wei per gas.

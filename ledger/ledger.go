@@ -98,7 +98,7 @@ func OpenWith(st *store.Store, spec *genesis.Spec, o Options) (*Ledger, error) {
 	o.ProofRoots, o.ProofBytes = orDefault(o.ProofRoots, defaultProofRoots), orDefault(o.ProofBytes, defaultProofBytes)
 	o.BlockBytes = orDefault(o.BlockBytes, defaultBlockBytes)
 	l := &Ledger{
-		st: st, cfg: chain.NewConfig(spec), genesis: block, options: o,
+		st: st, cfg: chain.NewConfig(spec, block.Hash()), genesis: block, options: o,
 		layers: map[crypto.Hash]*layer{}, accounts: newAccountCache(o.Accounts), blocks: newBlockCache(o.BlockBytes),
 	}
 	l.signer = l.cfg.Signer()

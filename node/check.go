@@ -44,7 +44,7 @@ func Check(ctx context.Context, st *store.Store, spec *genesis.Spec, o CheckOpti
 	if err != nil {
 		return CheckResult{}, err
 	}
-	c := &checker{ctx: ctx, st: snap, cfg: chain.NewConfig(spec), signer: chain.NewSigner(spec.ChainID), o: o}
+	c := &checker{ctx: ctx, st: snap, signer: chain.NewSigner(spec.ChainID), o: o}
 	err = c.run(spec)
 	return c.result, errors.Join(err, snap.Close())
 }
@@ -89,6 +89,7 @@ func (c *checker) run(spec *genesis.Spec) error {
 		return fmt.Errorf("make block 0: %w", err)
 	}
 	c.net = consensus.Network{ChainID: spec.ChainID, Genesis: block0.Hash()}
+	c.cfg = chain.NewConfig(spec, block0.Hash())
 	c.set = spec.ValidatorSet()
 	if c.head, err = c.st.Head(); errors.Is(err, store.ErrNotFound) {
 		c.found("the database has no head: not even block 0 was written")

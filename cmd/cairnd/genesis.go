@@ -75,6 +75,7 @@ func networkFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "delta", Usage: "covers a message's delay, a block's execution and a disk sync", Value: ms(r.Delta)},
 		&cli.DurationFlag{Name: "delta-max", Usage: "cap of delta's growth after failed views", Value: ms(r.DeltaMax)},
 		&cli.Uint64Flag{Name: "checkpoint-interval", Usage: "heights between state checkpoints", Value: r.CheckpointInterval},
+		&cli.BoolFlag{Name: "remove-equivocators", Usage: "who is proven to contradict itself leaves the validators at their next change"},
 	}
 }
 
@@ -93,7 +94,7 @@ func networkFromFlags(c *cli.Context) (*genesis.Spec, error) {
 	}
 	r := &s.Rules
 	r.GasLimit, r.BlockBytes, r.BlockTransactions = c.Uint64("gas-limit"), c.Uint64("block-bytes"), c.Uint64("block-transactions")
-	r.CheckpointInterval = c.Uint64("checkpoint-interval")
+	r.CheckpointInterval, r.RemoveEquivocators = c.Uint64("checkpoint-interval"), c.Bool("remove-equivocators")
 	for name, to := range map[string]*uint64{
 		"min-block-interval": &r.MinBlockInterval, "heartbeat": &r.Heartbeat, "delta": &r.Delta, "delta-max": &r.DeltaMax,
 	} {

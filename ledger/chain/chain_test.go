@@ -110,7 +110,7 @@ func newMemory(t testing.TB, spec *genesis.Spec) *memory {
 		t.Fatal(err)
 	}
 	m := &memory{
-		cfg: NewConfig(spec), accounts: make(map[crypto.Address]*Account),
+		cfg: NewConfig(spec, block.Hash()), accounts: make(map[crypto.Address]*Account),
 		slots: make(map[crypto.Address]map[crypto.Hash]crypto.Hash), storage: make(map[crypto.Address]*trie.Trie),
 	}
 	m.commit(block, out)

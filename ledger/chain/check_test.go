@@ -50,7 +50,7 @@ func TestErrorTextsAreGoEthereums(t *testing.T) {
 
 func TestCheckTransaction(t *testing.T) {
 	t.Parallel()
-	cfg := NewConfig(testSpec(t, 0))
+	cfg := NewConfig(testSpec(t, 0), crypto.Hash{})
 	k := key(t, 0)
 	huge := new(big.Int).Lsh(big.NewInt(1), 256)
 	good := func() *types.DynamicFeeTx { return dynamic(0, proposer, coins(1), 1, 2) }

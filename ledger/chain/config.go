@@ -11,12 +11,13 @@ import (
 // Config is what execution needs to know of the network.
 type Config struct {
 	ChainID uint64
+	Genesis crypto.Hash // of block 0: votes name it
 	Rules   genesis.Rules
 }
 
-// NewConfig takes chain id and rules from a Spec.
-func NewConfig(spec *genesis.Spec) *Config {
-	return &Config{ChainID: spec.ChainID, Rules: spec.Rules}
+// NewConfig takes chain id and rules from a Spec, whose block 0 has this hash.
+func NewConfig(spec *genesis.Spec, block0 crypto.Hash) *Config {
+	return &Config{ChainID: spec.ChainID, Genesis: block0, Rules: spec.Rules}
 }
 
 // Signer is NewSigner of the chain id.

@@ -145,18 +145,18 @@ func addLogs(r *types.Receipt, logs ...*types.Log) {
 }
 
 // close ends the transactions: the changes of the validator set that were
-// enacted come into force. The event of it ends the receipt of the last call
+// enacted come into force. The events of it end the receipt of the last call
 // that enacted one.
 func (x *execution) close() error {
 	if x.changer == nil {
 		return nil
 	}
-	next, log, err := x.registry.close(x.height)
+	next, logs, err := x.registry.close(x.height)
 	if err != nil || next == nil {
 		return err
 	}
 	x.nextSet = next
-	addLogs(x.changer, log)
+	addLogs(x.changer, logs...)
 	return nil
 }
 

@@ -33,6 +33,7 @@ type encodedRules struct {
 	Delta              uint64
 	DeltaMax           uint64
 	CheckpointInterval uint64
+	RemoveEquivocators bool `rlp:"optional"` // left out when false
 }
 
 type encodedFees struct {
@@ -57,7 +58,7 @@ func RulesHash(spec *genesis.Spec) crypto.Hash {
 			BaseFeeChangeDenominator: f.BaseFeeChangeDenominator, GasTarget: f.GasTarget,
 		},
 		MinBlockInterval: r.MinBlockInterval, Heartbeat: r.Heartbeat,
-		Delta: r.Delta, DeltaMax: r.DeltaMax, CheckpointInterval: r.CheckpointInterval,
+		Delta: r.Delta, DeltaMax: r.DeltaMax, CheckpointInterval: r.CheckpointInterval, RemoveEquivocators: r.RemoveEquivocators,
 	}
 	if f.BaseFeeRecipient != nil {
 		e.Fees.BaseFeeRecipient = f.BaseFeeRecipient[:]

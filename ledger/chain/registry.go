@@ -35,7 +35,9 @@ const registryLayout = 1
 //	mapping(address => uint256) registrations;  // 7: proofs of possession used up
 //	mapping(uint256 => mapping(address => uint256)) votes; // 8: by epoch and subject, bit i = member i
 //	mapping(uint256 => uint256) closingHeight;  // 9: by epoch, of the block that began it
-//	// 10 to 31: left free for rule sets
+//	mapping(address => uint256) convictions;    // 10: 1 + epoch of the last conviction, 0 = none
+//	address[] convicted;                        // 11: members that leave with the next change
+//	// 12 to 31: left free for rule sets
 //
 //	struct Member { address account; string peerId; string name; }
 const (
@@ -50,6 +52,8 @@ const (
 	slotRegistrations  = 7
 	slotVotes          = 8
 	slotClosing        = 9
+	slotConvictions    = 10
+	slotConvicted      = 11
 
 	memberSlots = 3 // slots of one Member
 )

@@ -19,11 +19,13 @@ const (
 	gasWithdraw = 100_000
 	gasVote     = 100_000 // it may enact, and a closing block rewrites the set
 	gasRevoke   = 50_000
-	gasNoMethod = 2_000 // no method, or a view, which only eth_call answers
+	gasReport   = 100_000 // two recoveries and three slots
+	gasNoMethod = 2_000   // no method, or a view, which only eth_call answers
 )
 
 var callGas = map[string]uint64{
 	"register": gasRegister, "withdraw": gasWithdraw, "vote": gasVote, "revoke": gasRevoke,
+	"report": gasReport,
 }
 
 // CallGas is what a transaction to an address with this input uses besides
@@ -63,6 +65,10 @@ const (
 	RevertLast          = ErrorKind("it would leave no validator")
 	RevertFull          = ErrorKind("the validator set is full")
 	RevertEpoch         = ErrorKind("no such epoch yet")
+	RevertReports       = ErrorKind("this network removes nobody by itself")
+	RevertEvidence      = ErrorKind("the votes do not contradict each other")
+	RevertSignature     = ErrorKind("not signed by this validator")
+	RevertConvicted     = ErrorKind("already convicted")
 	RevertRange         = ErrorKind("too many candidates for one answer")
 )
 
@@ -119,7 +125,7 @@ func CallRegistry(cfg *Config, r Reader, call Call) ([]byte, error) {
 }
 
 // SetAfter is the validator set that would follow if a quorum voted to add or
-// remove subject now. Errors: *RevertError for a change that the registry
+// remove subject now; convicted members leave with it. Errors: *RevertError for a change that the registry
 // refuses, or a failure to read r.
 func SetAfter(r Reader, subject crypto.Address, add bool) (*genesis.ValidatorSet, error) {
 	reg, err := loadRegistry(r)
@@ -132,7 +138,11 @@ func SetAfter(r Reader, subject crypto.Address, add bool) (*genesis.ValidatorSet
 	if _, err := reg.enact(subject, add); err != nil {
 		return nil, err
 	}
-	return genesis.NewValidatorSet(reg.next)
+	next, _ := reg.nextSet()
+	if reg.err != nil {
+		return nil, notInvalid(reg.err)
+	}
+	return next, nil
 }
 
 // call runs a transition. Errors: *RevertError, with nothing changed, or a
@@ -164,6 +174,8 @@ func (g *registry) call(cfg *Config, from crypto.Address, value *uint256.Int, in
 		logs, err = g.vote(from, args[0].(crypto.Address), args[1].(bool))
 	case "revoke":
 		logs, err = g.revoke(from, args[0].(crypto.Address))
+	case "report":
+		logs, err = g.report(cfg, from, args)
 	default:
 		panic("a method of the registry without code: " + m.Sig)
 	}

@@ -27,6 +27,8 @@ type registryModel struct {
 	candidates    map[crypto.Address]genesis.Validator
 	registrations map[crypto.Address]uint64
 	votes         map[crypto.Address]map[crypto.Address]bool // subject → voters
+	convictions   map[crypto.Address]uint64
+	convicted     []crypto.Address
 	epoch         uint64
 	closings      []uint64
 }
@@ -35,6 +37,7 @@ func newRegistryModel(members []genesis.Validator) *registryModel {
 	m := &registryModel{
 		members: map[crypto.Address]genesis.Validator{}, next: map[crypto.Address]genesis.Validator{}, candidates: map[crypto.Address]genesis.Validator{},
 		registrations: map[crypto.Address]uint64{}, votes: map[crypto.Address]map[crypto.Address]bool{}, closings: []uint64{0},
+		convictions: map[crypto.Address]uint64{},
 	}
 	for _, v := range members {
 		m.members[v.Address], m.next[v.Address] = v, v
@@ -106,12 +109,31 @@ func (m *registryModel) revoke(from, subject crypto.Address) bool {
 	return ok
 }
 
+// report says whether two good votes of a view of an epoch convict subject.
+func (m *registryModel) report(subject crypto.Address, epoch uint64) bool {
+	_, member := m.members[subject]
+	if !member || epoch > m.epoch || epoch < m.convictions[subject] {
+		return false
+	}
+	m.convictions[subject] = m.epoch + 1
+	m.convicted = append(m.convicted, subject)
+	return true
+}
+
 // close ends a block and says whether it is closing.
 func (m *registryModel) close(height uint64) bool {
 	if maps.Equal(m.members, m.next) {
 		return false
 	}
-	m.members = maps.Clone(m.next)
+	var stay []crypto.Address
+	for _, a := range m.convicted {
+		if _, in := m.next[a]; in && len(m.next) == 1 {
+			stay = append(stay, a)
+			continue
+		}
+		delete(m.next, a)
+	}
+	m.members, m.convicted = maps.Clone(m.next), stay
 	m.votes = map[crypto.Address]map[crypto.Address]bool{}
 	m.epoch++
 	m.closings = append(m.closings, height)
@@ -119,11 +141,17 @@ func (m *registryModel) close(height uint64) bool {
 }
 
 // randomCall draws a call of key i and says what the model makes of it.
-func randomCall(t *testing.T, r *rand.Rand, m *registryModel, keys int) (from int, data []byte, ok bool) {
+func randomCall(t *testing.T, r *rand.Rand, n *network, m *registryModel, keys int) (from int, data []byte, ok bool) {
 	from = r.IntN(keys)
 	sender, subject := key(t, from).Address(), r.IntN(keys)
 	address := key(t, subject).Address()
-	switch r.IntN(10) {
+	switch r.IntN(11) {
+	case 10:
+		epoch := m.epoch
+		if r.IntN(2) == 0 {
+			epoch = r.Uint64N(m.epoch + 2)
+		}
+		return from, n.report(subject, uint32(epoch), 1+r.Uint64N(5)), m.report(address, epoch)
 	case 0, 1:
 		v := member(t, subject)
 		if r.IntN(3) == 0 { // of another one, or changed
@@ -160,7 +188,7 @@ func TestRegistryAgainstModel(t *testing.T) {
 	closed, undone, largest, smallest := 0, 0, 0, keys
 	for range 4 {
 		start := 1 + r.IntN(7)
-		n := newNetwork(t, start, keys)
+		n := newStrict(t, start, keys)
 		var members []genesis.Validator
 		for i := range start {
 			members = append(members, member(t, i))
@@ -173,7 +201,7 @@ func TestRegistryAgainstModel(t *testing.T) {
 			was := len(m.closings)
 			enacted := false
 			for range r.IntN(14) {
-				from, data, ok := randomCall(t, r, m, keys)
+				from, data, ok := randomCall(t, r, n, m, keys)
 				txs = append(txs, n.tx(from, ahead[from], data))
 				ahead[from]++
 				status := uint64(0)
@@ -241,6 +269,10 @@ func (n *network) compare(m *registryModel, keys int) {
 	if _, err := ClosingHeight(n.memory, uint32(len(m.closings))); !errors.Is(err, RevertEpoch) {
 		n.t.Fatalf("closing height of an epoch to come: %v", err)
 	}
+	check("convicted", append([]crypto.Address{}, n.convicted()...), append([]crypto.Address{}, m.convicted...))
+	if read, err := ReadConvicted(n.memory); err != nil || !slices.Equal(read, m.convicted) {
+		n.t.Fatalf("ReadConvicted: %v, %v", read, err)
+	}
 	candidates := n.list("candidates")
 	check("candidate count", n.number("candidateCount"), uint64(len(candidates)))
 	middle := big.NewInt(int64(len(candidates) / 2))
@@ -251,6 +283,7 @@ func (n *network) compare(m *registryModel, keys int) {
 		a := key(n.t, i).Address()
 		_, isMember := m.members[a]
 		check("isValidator", n.view("isValidator", a)[0].(bool), isMember)
+		check("convictions", n.number("convictions", a), m.convictions[a])
 		check("registrations", n.number("registrations", a), m.registrations[a])
 		c, registered := m.candidates[a]
 		check("candidate", n.view("candidate", a), []any{registered, c.PeerID, c.Name})

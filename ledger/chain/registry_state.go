@@ -254,14 +254,11 @@ func (g *registry) enact(subject crypto.Address, add bool) (*types.Log, error) {
 }
 
 // close ends the block at height. When next differs from the set of the epoch it
-// puts next in force and answers it with the event, else nil: a block that
-// leaves the hash as it was closes nothing.
-func (g *registry) close(height uint64) (*genesis.ValidatorSet, *types.Log, error) {
-	next, err := genesis.NewValidatorSet(g.next)
-	if err != nil {
-		panic("the registry let through a set that is none: " + err.Error())
-	}
-	if next.Hash() == g.set.Hash() {
+// puts next, without the convicted members, in force and answers it with the
+// events, else nil: a block that leaves the hash as it was closes nothing.
+func (g *registry) close(height uint64) (*genesis.ValidatorSet, []*types.Log, error) {
+	next, gone := g.nextSet()
+	if next == nil {
 		return nil, nil, nil
 	}
 	epoch := g.epoch + 1
@@ -275,7 +272,11 @@ func (g *registry) close(height uint64) (*genesis.ValidatorSet, *types.Log, erro
 	if g.err != nil {
 		return nil, nil, notInvalid(g.err)
 	}
-	return next, newLog("SetChanged", []crypto.Hash{slotNumber(uint64(epoch))}, next.Hash(), bigInt(next.Len())), nil
+	var logs []*types.Log
+	for _, a := range gone {
+		logs = append(logs, newLog("ValidatorRemoved", topics(a)))
+	}
+	return next, append(logs, newLog("SetChanged", []crypto.Hash{slotNumber(uint64(epoch))}, next.Hash(), bigInt(next.Len()))), nil
 }
 
 // finish puts the changed slots into the storage trie and answers it; nil when

@@ -191,7 +191,7 @@ func TestRegistryABIFileIsTheCodes(t *testing.T) {
 		args := make([]any, len(m.Inputs))
 		for i, in := range m.Inputs {
 			args[i] = reflect.New(in.Type.GetType()).Elem().Interface()
-			if in.Type.T == abi.UintTy {
+			if in.Type.T == abi.UintTy && in.Type.Size > 64 {
 				args[i] = new(big.Int)
 			}
 		}
@@ -224,6 +224,7 @@ func TestRegistryReasonsAreDocumented(t *testing.T) {
 	for _, k := range []ErrorKind{
 		RevertValue, RevertMethod, RevertView, RevertArguments, RevertCandidate, RevertProof, RevertMember, RevertPeerID, RevertName,
 		RevertNotRegistered, RevertNotValidator, RevertNotMember, RevertVoted, RevertNoVote, RevertLast, RevertFull, RevertEpoch, RevertRange,
+		RevertReports, RevertEvidence, RevertSignature, RevertConvicted,
 	} {
 		if !strings.Contains(string(doc), "`"+string(k)+"`") {
 			t.Errorf("docs/registry.md does not list %q", k)

@@ -53,6 +53,10 @@ func (g *registry) viewValues(name string, args []any) ([]any, error) {
 		return one(new(big.Int).SetUint64(g.number(registrationsSlot(args[0].(crypto.Address))))), nil
 	case "votes":
 		return one(g.voters(args[0].(crypto.Address))), nil
+	case "convicted":
+		return one(append([]crypto.Address{}, g.convicted()...)), nil
+	case "convictions":
+		return one(g.convictionOf(args[0].(crypto.Address))), nil
 	case "quorum":
 		return one(bigInt(genesis.Quorum(g.set.Len()))), nil
 	case "epoch":
