@@ -9,11 +9,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -134,31 +132,18 @@ func chaos(ctx context.Context, s settings, asJSON bool) (err error) {
 	if saving := r.save(); saving != nil && err == nil {
 		err = saving
 	}
-	sum := r.summary()
-	if interrupted {
-		sum.Result = "interrupted"
-	}
+	sum := r.summary(interrupted)
 	if err := sum.print(s.out, asJSON); err != nil {
 		return err
 	}
 	if err != nil {
 		return err
 	}
-	if len(sum.Slow) > 0 {
-		return fmt.Errorf("finality came back after more than %s %d times; everything is kept in %s", s.limit, len(sum.Slow), s.dir)
+	if err := sum.tooSlow(s.limit); err != nil {
+		return err
 	}
 	if temporary {
 		return os.RemoveAll(s.dir)
 	}
 	return nil
-}
-
-func (s Summary) print(out io.Writer, asJSON bool) error {
-	if !asJSON {
-		_, err := fmt.Fprintln(out, s)
-		return err
-	}
-	enc := json.NewEncoder(os.Stdout)
-	enc.SetIndent("", "  ")
-	return enc.Encode(s)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 var everyKind = append(slices.Clone(processKinds), partitionKinds...)
@@ -149,9 +148,5 @@ func TestTimes(t *testing.T) {
 	}
 	if got := times(many); got != (Times{Count: 200, P50: 100, P99: 198, Max: 200}) {
 		t.Errorf("200 times: %+v", got)
-	}
-	by, slow := recoveries([]Recovery{{Phase: Regained, Millis: 10}, {Phase: Kept, Millis: 5001}, {Phase: Regained, Millis: 30}}, 5*time.Second)
-	if by[Regained].Count != 2 || by[Kept].Max != 5001 || len(slow) != 1 || slow[0].Phase != Kept {
-		t.Errorf("recoveries: %+v, slow %+v", by, slow)
 	}
 }

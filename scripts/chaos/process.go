@@ -27,7 +27,7 @@ import (
 const (
 	pidFile   = "cairnd.pid" // the form is that of scripts/testnet.sh: pid, start time, boot id
 	logFile   = "cairnd.log"
-	stopLimit = 10 * time.Second
+	stopLimit = 30 * time.Second // of a clean stop on a busy machine
 )
 
 // node is one validator and, while it runs, its process.

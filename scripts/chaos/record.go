@@ -55,6 +55,7 @@ type finalBlock struct {
 	Digest    string      `json:"digest"` // of the transactions' hashes, in order
 	BaseFee   *big.Int    `json:"baseFee"`
 	Node      int         `json:"node"` // that reported it first
+	Time      uint64      `json:"time"` // Unix time of the header, in whole seconds
 	Transfers []transfer  `json:"transfers,omitempty"`
 
 	at time.Time
@@ -165,7 +166,7 @@ func (r *record) observe(node int, b *testnet.Block, at time.Time) error {
 	if height > uint64(len(r.blocks)) {
 		return fmt.Errorf("height %d of node %d comes after only %d blocks", height, node, len(r.blocks))
 	}
-	entry := finalBlock{Height: height, Hash: b.Hash, Root: b.StateRoot, Digest: digest(b.Transactions), BaseFee: b.BaseFee.ToInt(), Node: node, at: at}
+	entry := finalBlock{Height: height, Hash: b.Hash, Root: b.StateRoot, Digest: digest(b.Transactions), BaseFee: b.BaseFee.ToInt(), Node: node, Time: uint64(b.Time), at: at}
 	for _, hash := range b.Transactions {
 		t, ok := r.waiting[hash]
 		if !ok {
@@ -251,6 +252,19 @@ func (r *record) firstAfter(t time.Time) (at time.Time, ok bool) {
 		at, ok = r.blocks[i].at, true
 	}
 	return at, ok
+}
+
+// madeAfter is the oldest recorded block whose own time is after a moment. What
+// votes made final long ago may be seen late, on a busy machine; a block that was
+// made after the last quorum can have had none. Whole seconds are rounded down,
+// so that a block is never taken for a later one.
+func (r *record) madeAfter(t time.Time) (b finalBlock, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.blocks) - 1; i > 0 && time.Unix(int64(r.blocks[i].Time), 0).After(t); i-- {
+		b, ok = r.blocks[i], true
+	}
+	return b, ok
 }
 
 // books is what every account must hold at a height.

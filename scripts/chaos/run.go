@@ -29,7 +29,7 @@ type state struct {
 	Runs       int          `json:"runs"`    // how often it was started
 	Faults     map[Kind]int `json:"faults"`
 	Recoveries []Recovery   `json:"recoveries"`
-	Backs      []float64    `json:"backMillis"` // of each fault: from the moment of regained or kept until every node is at the head and votes
+	Backs      []Back       `json:"backs"`
 	Failure    string       `json:"failure,omitempty"`
 }
 
@@ -57,6 +57,7 @@ type run struct {
 	rec    *record
 	load   *load
 	check  *checker
+	stalls *stalls
 	quorum int
 	probes sync.WaitGroup
 
@@ -65,7 +66,7 @@ type run struct {
 
 // openRun reads or begins the state directory and starts the network.
 func openRun(ctx context.Context, s settings) (r *run, err error) {
-	r = &run{settings: s}
+	r = &run{settings: s, stalls: &stalls{}}
 	if err := r.openState(); err != nil {
 		return nil, err
 	}
@@ -205,6 +206,8 @@ func (r *run) faults(ctx context.Context) error {
 	var done sync.WaitGroup
 	done.Add(1)
 	go func() { defer done.Done(); r.load.run(loading) }()
+	done.Add(1)
+	go func() { defer done.Done(); r.stalls.watch(loading) }()
 	defer done.Wait()
 	defer stop()
 
@@ -301,5 +304,5 @@ func (r *run) note(m Recovery) {
 func (r *run) say(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(r.out, time.Now().Format("15:04:05.000")+" "+format+"\n", args...)
+	fmt.Fprintf(r.out, clock(time.Now())+" "+format+"\n", args...)
 }

@@ -19,8 +19,8 @@ import (
 // still.
 const giveUp = 90 * time.Second
 
-// quietGrace is how long after the quorum's end a block may still become final:
-// votes that were sent before are counted.
+// quietGrace is how long after the quorum's end a block may still be made that
+// becomes final: a leader's clock may be ahead of the block before by this much.
 const quietGrace = 2 * time.Second
 
 // Recovery is one measured time: from a moment since when a quorum of validators
@@ -33,6 +33,7 @@ type Recovery struct {
 	Millis float64 `json:"millis"`
 	Block  float64 `json:"firstBlockMillis"` // to the first final block at all
 	Start  float64 `json:"startMillis"`      // before the moment: from the fault's end until a quorum answers JSON-RPC
+	Stall  float64 `json:"stallMillis"`      // the longest that this program itself was kept waiting meanwhile
 	Nodes  []int   `json:"among"`            // the quorum
 }
 
@@ -54,12 +55,13 @@ func (r *run) step(ctx context.Context, f Fault) error {
 	if err := r.begin(ctx, f); err != nil {
 		return err
 	}
-	stillUp := func(i int) bool {
-		return r.c.nodes[i].up() && !(f.Kind == KillInCut && slices.Contains(f.Nodes, i))
-	}
-	members := clique(len(r.c.nodes), stillUp, f.Cuts)
+	members, most := r.left(f)
 	quorate := len(members) >= r.quorum
-	if err := r.hold(ctx, f, members, quorate, time.Now()); err != nil {
+	since := time.Now()
+	if err := r.hold(ctx, f, members, quorate, since); err != nil {
+		return err
+	}
+	if err := r.quiet(f, most, since); err != nil {
 		return err
 	}
 	ended, err := r.heal(ctx, f)
@@ -85,7 +87,7 @@ func (r *run) step(ctx context.Context, f Fault) error {
 	}
 	back := time.Since(healed)
 	r.mu.Lock()
-	r.Backs = append(r.Backs, millis(back))
+	r.Backs = append(r.Backs, Back{Step: f.Step, Kind: f.Kind, Millis: millis(back)})
 	r.mu.Unlock()
 	r.probes.Wait()
 	if err := r.check.after(ctx, r.rng(f.Step)); err != nil {
@@ -115,8 +117,32 @@ func (r *run) begin(ctx context.Context, f Fault) error {
 	return nil
 }
 
-// hold lets the fault last. While a quorum is left, transfers must go on; while
-// there is none, nothing may become final.
+// left is who can make blocks final while a fault lasts: a largest set that runs
+// and is connected all the time, and how many of one part run at some time.
+func (r *run) left(f Fault) (always []int, most int) {
+	up := func(i int) bool { return r.c.nodes[i].up() }
+	most = len(clique(len(r.c.nodes), up, f.Cuts))
+	always = clique(len(r.c.nodes), func(i int) bool {
+		return up(i) && !(f.Kind == KillInCut && slices.Contains(f.Nodes, i))
+	}, f.Cuts)
+	return always, most
+}
+
+// quiet checks, before a fault ends, that no block became final for which there
+// was no quorum. With one-way cuts votes may still reach everybody through others.
+func (r *run) quiet(f Fault, most int, since time.Time) error {
+	if most >= r.quorum || f.Kind == OneWay {
+		return nil
+	}
+	b, ok := r.rec.madeAfter(since.Add(quietGrace))
+	if !ok {
+		return nil
+	}
+	return fmt.Errorf("%w: block %d %s of %s is final on node %d, but since %s at most %d validators are connected, a quorum is %d",
+		errWrong, b.Height, b.Hash, clock(time.Unix(int64(b.Time), 0)), b.Node, clock(since), most, r.quorum)
+}
+
+// hold lets the fault last. While a quorum is left, transfers must go on.
 func (r *run) hold(ctx context.Context, f Fault, members []int, quorate bool, since time.Time) error {
 	held, cancel := context.WithDeadline(ctx, since.Add(f.Hold))
 	defer cancel()
@@ -132,12 +158,6 @@ func (r *run) hold(ctx context.Context, f Fault, members []int, quorate bool, si
 	err := r.within(held, f)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = nil
-	}
-	// With one-way cuts votes may still reach everybody through others.
-	if !quorate && err == nil && f.Kind != OneWay {
-		if at, ok := r.rec.firstAfter(since.Add(quietGrace)); ok {
-			err = fmt.Errorf("%w: block %d became final %s after the last quorum", errWrong, r.rec.snapshot().height, at.Sub(since))
-		}
 	}
 	if err != nil || ctx.Err() != nil {
 		wg.Wait()
@@ -266,11 +286,17 @@ func (r *run) measure(ctx context.Context, m Recovery, account int, pick uint64,
 	if first, ok := r.rec.firstAfter(since); ok {
 		m.Block = millis(first.Sub(since))
 	}
-	m.Millis = millis(took)
+	m.Millis, m.Stall = millis(took), millis(r.stalls.worst(since))
 	if r.note(m); took > r.limit {
-		r.say("     SLOW %s: final after %s, first block after %.2fs, quorum of nodes %s", m.Phase, short(took), m.Block/1000, numbers(m.Nodes))
+		r.say("     SLOW %s", r.story(m))
 	}
 	return took, nil
+}
+
+// story is a measured time with what it takes to look for its cause.
+func (r *run) story(m Recovery) string {
+	return fmt.Sprintf("%s: final after %.2fs, first block after %.2fs, quorum of nodes %s; this program waited up to %.2fs for the machine; step %d: %s",
+		m.Phase, m.Millis/1000, m.Block/1000, numbers(m.Nodes), m.Stall/1000, m.Step, draw(r.Seed, m.Step, r.Validators, r.Kinds))
 }
 
 // tellNodes prints where every node stands, for who looks for the cause.
@@ -301,6 +327,8 @@ func pause(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+func clock(t time.Time) string { return t.Format("15:04:05.000") }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 

@@ -73,6 +73,7 @@ type Block struct {
 	Number       hexutil.Uint64 `json:"number"`
 	Hash         crypto.Hash    `json:"hash"`
 	ParentHash   crypto.Hash    `json:"parentHash"`
+	Time         hexutil.Uint64 `json:"timestamp"` // Unix time in whole seconds
 	StateRoot    crypto.Hash    `json:"stateRoot"`
 	BaseFee      hexutil.Big    `json:"baseFeePerGas"`
 	Transactions []crypto.Hash  `json:"transactions"`
