@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -91,6 +92,55 @@ func parseAccount(b []byte) (*chain.Account, []byte, error) {
 		*f.to, rest = crypto.Hash(rest[:32]), rest[32:]
 	}
 	return a, rest, nil
+}
+
+// parseAccountRow reads a row of the accounts' table: key without prefix, and
+// value.
+func parseAccountRow(k, value []byte) (crypto.Address, *chain.Account, error) {
+	bad := func(why any) (crypto.Address, *chain.Account, error) {
+		return crypto.Address{}, nil, corrupt(fmt.Sprintf("account row %x", k), why)
+	}
+	if len(k) != crypto.HashLength || len(value) < crypto.AddressLength {
+		return bad("too short")
+	}
+	if h := crypto.Keccak256(value[:crypto.AddressLength]); !bytes.Equal(h[:], k) {
+		return bad("it names another address")
+	}
+	acc, rest, err := parseAccount(value[crypto.AddressLength:])
+	switch {
+	case err != nil:
+		return crypto.Address{}, nil, err
+	case len(rest) != 0:
+		return bad("bytes after the account")
+	case acc == nil:
+		return bad("an absent account")
+	}
+	return crypto.Address(value[:crypto.AddressLength]), acc, nil
+}
+
+// slotRowHeader is what stands before the value in a row of the slots' table.
+const slotRowHeader = crypto.AddressLength + crypto.HashLength
+
+func appendSlot(b []byte, r SlotRow) []byte {
+	b = append(append(b, r.Address[:]...), r.Slot[:]...)
+	return append(b, bytes.TrimLeft(r.Value[:], "\x00")...)
+}
+
+// parseSlotRow reads a row of the slots' table: key without prefix, and value.
+func parseSlotRow(k, value []byte) (SlotRow, error) {
+	var r SlotRow
+	bad := func(why any) (SlotRow, error) { return SlotRow{}, corrupt(fmt.Sprintf("slot row %x", k), why) }
+	if len(k) != 2*crypto.HashLength || len(value) <= slotRowHeader {
+		return bad("too short")
+	}
+	r.Address = crypto.Address(value[:crypto.AddressLength])
+	r.Slot = crypto.Hash(value[crypto.AddressLength:slotRowHeader])
+	if want := slotKey(r.Address, r.Slot); !bytes.Equal(want[1:], k) {
+		return bad("it names another slot")
+	}
+	var err error
+	r.Value, err = bytesToHash(value[slotRowHeader:], nil)
+	return r, err
 }
 
 // appendIndexes codes strictly rising numbers as differences.

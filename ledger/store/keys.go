@@ -8,8 +8,8 @@ import (
 )
 
 // FormatVersion is the version of the table below. A database with a higher one
-// is refused with ErrNewerFormat.
-const FormatVersion = 1
+// is refused with ErrNewerFormat, one with a lower one is migrated (migrate.go).
+const FormatVersion = 2
 
 // The keys. One byte of prefix, then fixed-width fields; integers are
 // big-endian, "uv" is an unsigned varint.
@@ -27,19 +27,23 @@ const FormatVersion = 1
 //	'q'     height 8                         receipts in runs (receipts.go)
 //	't'     hash[:8] ‖ uv height ‖ uv index  empty; the rest of the hash is in the body
 //	'f'     height 8                         certificate of exactly this block, opaque
-//	'a'     address 20                       account at the head (account.go)
+//	'a'     keccak256(address) 32            address 20 ‖ account at the head (account.go)
 //	'y'     address 20 ‖ height 8            account after that block ‖ uv indexes, delta
 //	                                         coded, of its transactions that name the address
-//	's'     address 20 ‖ slot 32             value at the head, leading zeros cut
+//	's'     keccak256(address) 32 ‖          address 20 ‖ slot 32 ‖ value at the head,
+//	        keccak256(slot) 32               leading zeros cut
 //	'z'     address 20 ‖ slot 32 ‖ height 8  value after that block, leading zeros cut
 //	'k'     code hash 32                     code
+//	'e'     epoch 4                          validator set of an epoch that began below
+//	                                         the base, RLP
 //	'n'     length 1 ‖ path, packed          account trie node at the head
 //	'o'     owner 32 ‖ length 1 ‖ path       storage trie node; owner = keccak256(address)
 //	'r'     opaque                           record of the vote log, opaque
 //	'l'     hash 32                          own waiting transaction, raw
 //	'm'     name                             small local value
 //
-// Bodies and headers are keyed by height first, so that blocks arrive in key
+// The newest state is keyed in the order of the tries, so that a range of a trie
+// is one scan. Bodies and headers are keyed by height first, so that blocks arrive in key
 // order and compaction moves tables instead of rewriting them; a body goes to
 // disk about once. The transaction index holds 8 bytes of each hash: candidates
 // are checked against the body, so that equal prefixes cost a look, not a wrong
@@ -62,6 +66,7 @@ const (
 	prefixSlot        = 's'
 	prefixSlotHistory = 'z'
 	prefixCode        = 'k'
+	prefixEpoch       = 'e'
 	prefixNode        = 'n'
 	prefixStorageNode = 'o'
 	prefixRecord      = 'r'
@@ -109,6 +114,20 @@ func parseBlockKey(k []byte) (height uint64, hash crypto.Hash, err error) {
 		return 0, hash, corrupt("block key", fmt.Sprintf("%x", k))
 	}
 	return binary.BigEndian.Uint64(k[1:9]), crypto.Hash(k[9:]), nil
+}
+
+func accountKey(a crypto.Address) []byte {
+	h := crypto.Keccak256(a[:])
+	return key(prefixAccount, h[:])
+}
+
+func slotKey(a crypto.Address, slot crypto.Hash) []byte {
+	owner, h := crypto.Keccak256(a[:]), crypto.Keccak256(slot[:])
+	return key(prefixSlot, owner[:], h[:])
+}
+
+func epochKey(epoch uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixEpoch}, epoch)
 }
 
 func historyKey(a crypto.Address, height uint64) []byte {

@@ -81,8 +81,8 @@ func (v View) has(what string, k []byte) (bool, error) {
 	return true, closer.Close()
 }
 
-// errStop ends a scan early.
-var errStop = errors.New("stop")
+// Stop, answered by the function of a scan, ends it early and without an error.
+var Stop = errors.New("stop")
 
 // scan calls f with each row of from ≤ key < to in order. The slices are f's
 // only until it returns.
@@ -122,7 +122,7 @@ func (v View) iterate(what string, from, to []byte, f func(*pebble.Iterator) err
 	if cerr := it.Close(); cerr != nil {
 		return readError(what, cerr)
 	}
-	if errors.Is(err, errStop) {
+	if errors.Is(err, Stop) {
 		return nil
 	}
 	return err
@@ -290,7 +290,7 @@ func (v View) CertificateAtOrAbove(height uint64) (certificate []byte, at uint64
 			return corrupt("certificate key", fmt.Sprintf("%x", k))
 		}
 		certificate, at = bytes.Clone(value), binary.BigEndian.Uint64(k[1:])
-		return errStop
+		return Stop
 	})
 	if err == nil && certificate == nil {
 		err = fmt.Errorf("certificate at or above height %d: %w", height, ErrNotFound)
@@ -337,21 +337,15 @@ func parsePlace(k []byte) (Place, error) {
 
 // Account is an account at the head; nil = absent.
 func (v View) Account(a crypto.Address) (*chain.Account, error) {
-	b, err := v.get("account", key(prefixAccount, a[:]))
+	k := accountKey(a)
+	b, err := v.get("account", k)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return decodeAccount(b)
-}
-
-func decodeAccount(b []byte) (*chain.Account, error) {
-	acc, rest, err := parseAccount(b)
-	if err == nil && len(rest) != 0 {
-		err = corrupt("account", "bytes after it")
-	}
+	_, acc, err := parseAccountRow(k[1:], b)
 	return acc, err
 }
 
@@ -366,7 +360,7 @@ func (v View) AccountAt(a crypto.Address, height uint64) (acc *chain.Account, er
 		if acc, _, err = parseAccount(value); err != nil {
 			return err
 		}
-		return errStop
+		return Stop
 	})
 	if err == nil {
 		err = v.hasState(height)
@@ -412,7 +406,7 @@ func (v View) AddressHistory(a crypto.Address, height uint64, limit int) ([]Touc
 			return err
 		}
 		if out = append(out, t); len(out) == limit {
-			return errStop
+			return Stop
 		}
 		return nil
 	})
@@ -421,11 +415,16 @@ func (v View) AddressHistory(a crypto.Address, height uint64, limit int) ([]Touc
 
 // Slot is a slot's value at the head.
 func (v View) Slot(a crypto.Address, slot crypto.Hash) (crypto.Hash, error) {
-	b, err := v.get("slot", key(prefixSlot, a[:], slot[:]))
+	k := slotKey(a, slot)
+	b, err := v.get("slot", k)
 	if errors.Is(err, ErrNotFound) {
 		return crypto.Hash{}, nil
 	}
-	return bytesToHash(b, err)
+	if err != nil {
+		return crypto.Hash{}, err
+	}
+	r, err := parseSlotRow(k[1:], b)
+	return r.Value, err
 }
 
 // SlotAt is a slot's value after the final block at height. Errors: ErrNoHistory,
@@ -439,7 +438,7 @@ func (v View) SlotAt(a crypto.Address, slot crypto.Hash, height uint64) (value c
 		if value, err = bytesToHash(b, nil); err != nil {
 			return err
 		}
-		return errStop
+		return Stop
 	})
 	if err == nil {
 		err = v.hasState(height)
@@ -465,6 +464,13 @@ func bytesToHash(b []byte, err error) (crypto.Hash, error) {
 // Code is code by its hash.
 func (v View) Code(hash crypto.Hash) ([]byte, error) {
 	return v.get("code "+hash.String(), key(prefixCode, hash[:]))
+}
+
+// EpochSet is the validator set of an epoch that began below Base, RLP of
+// [[address, peerId, name], …]; later ones are in the history of the registry.
+// Error: ErrNotFound.
+func (v View) EpochSet(epoch uint32) ([]byte, error) {
+	return v.get(fmt.Sprintf("validators of epoch %d", epoch), epochKey(epoch))
 }
 
 // Node is the trie node at a path in the head's version; see NodeRow.

@@ -21,28 +21,47 @@ func (v View) table(what string, prefix byte, length int, f func(k, value []byte
 	})
 }
 
-// EachAccount calls f with every account at the head, by address.
+// EachAccount calls f with every account at the head, in the order of the trie:
+// by keccak256(address).
 func (v View) EachAccount(f func(crypto.Address, *chain.Account) error) error {
-	return v.table("accounts", prefixAccount, 20, func(k, value []byte) error {
-		acc, err := decodeAccount(value)
-		if err == nil && acc == nil {
-			err = corrupt("account "+crypto.Address(k).Hex(), "an absent account has a row")
-		}
+	return v.AccountsFrom(crypto.Hash{}, func(_ crypto.Hash, a crypto.Address, acc *chain.Account) error { return f(a, acc) })
+}
+
+// AccountsFrom is EachAccount from a key on; f gets the key as well. Stop, as
+// f's answer, ends it early and without an error.
+func (v View) AccountsFrom(from crypto.Hash, f func(key crypto.Hash, a crypto.Address, acc *chain.Account) error) error {
+	return v.scan("accounts", key(prefixAccount, from[:]), []byte{prefixAccount + 1}, func(k, value []byte) error {
+		a, acc, err := parseAccountRow(k[1:], value)
 		if err != nil {
 			return err
 		}
-		return f(crypto.Address(k), acc)
+		return f(crypto.Hash(k[1:]), a, acc)
 	})
 }
 
-// EachSlot calls f with every storage slot at the head, by address and slot.
+// EachSlot calls f with every storage slot at the head, in the order of the
+// tries: by keccak256 of address and slot.
 func (v View) EachSlot(f func(a crypto.Address, slot, value crypto.Hash) error) error {
-	return v.table("slots", prefixSlot, 52, func(k, value []byte) error {
-		h, err := bytesToHash(value, nil)
+	return v.scan("slots", []byte{prefixSlot}, []byte{prefixSlot + 1}, func(k, value []byte) error {
+		r, err := parseSlotRow(k[1:], value)
 		if err != nil {
 			return err
 		}
-		return f(crypto.Address(k[:20]), crypto.Hash(k[20:]), h)
+		return f(r.Address, r.Slot, r.Value)
+	})
+}
+
+// SlotsFrom calls f with the slots of one account, whose keccak256 is owner, from
+// a key on in the order of its trie; f gets the key as well. Stop, as f's answer,
+// ends it early and without an error.
+func (v View) SlotsFrom(owner, from crypto.Hash, f func(key, slot, value crypto.Hash) error) error {
+	prefix := key(prefixSlot, owner[:])
+	return v.scan("slots", append(prefix[:len(prefix):len(prefix)], from[:]...), after(prefix), func(k, value []byte) error {
+		r, err := parseSlotRow(k[1:], value)
+		if err != nil {
+			return err
+		}
+		return f(crypto.Hash(k[1+crypto.HashLength:]), r.Slot, r.Value)
 	})
 }
 
@@ -112,9 +131,11 @@ var tables = []struct {
 }{
 	{prefixFormat, "format"},
 	{prefixHead, "head"},
+	{prefixBounds, "bounds"},
 	{prefixAccount, "accounts"},
 	{prefixBody, "bodies"},
 	{prefixCanonical, "final blocks"},
+	{prefixEpoch, "validator sets below the base"},
 	{prefixCertificate, "certificates"},
 	{prefixHeader, "headers"},
 	{prefixHeight, "heights by hash"},

@@ -211,8 +211,8 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	return p
 }
 
-// checkFormat reads the version of the key table, and writes it to an empty
-// database.
+// checkFormat reads the version of the key table, writes it to an empty database,
+// and migrates an older one.
 func (s *Store) checkFormat() error {
 	raw, err := s.get("format version", formatKey)
 	switch {
@@ -241,6 +241,8 @@ func (s *Store) checkFormat() error {
 		return fmt.Errorf("%s: %w: format %d, this program knows %d", s.dir, ErrNewerFormat, v, FormatVersion)
 	case v == 0:
 		return corrupt("format version", v)
+	case v < FormatVersion:
+		return s.migrate()
 	}
 	return nil
 }

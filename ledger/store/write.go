@@ -282,25 +282,25 @@ func (c *Commit) block(b *pebble.Batch, height uint64) error {
 func (c *Commit) state(b *pebble.Batch, height uint64, noHistory bool) {
 	value := make([]byte, 0, 256)
 	for _, r := range c.Accounts {
-		value = appendAccount(value[:0], r.Account)
-		switch k := key(prefixAccount, r.Address[:]); {
+		value = appendAccount(append(value[:0], r.Address[:]...), r.Account)
+		switch {
 		case !r.Changed:
 		case r.Account == nil:
-			_ = b.Delete(k, nil)
+			_ = b.Delete(accountKey(r.Address), nil)
 		default:
-			_ = b.Set(k, value, nil)
+			_ = b.Set(accountKey(r.Address), value, nil)
 		}
 		if !noHistory {
-			_ = b.Set(historyKey(r.Address, height), appendIndexes(value, r.Transactions), nil)
+			_ = b.Set(historyKey(r.Address, height), appendIndexes(value, r.Transactions)[crypto.AddressLength:], nil)
 		}
 	}
 	for _, r := range c.Slots {
-		v := bytes.TrimLeft(r.Value[:], "\x00")
-		k := key(prefixSlot, r.Address[:], r.Slot[:])
+		value = appendSlot(value[:0], r)
+		v := value[slotRowHeader:]
 		if len(v) == 0 {
-			_ = b.Delete(k, nil)
+			_ = b.Delete(slotKey(r.Address, r.Slot), nil)
 		} else {
-			_ = b.Set(k, v, nil)
+			_ = b.Set(slotKey(r.Address, r.Slot), value, nil)
 		}
 		if !noHistory {
 			_ = b.Set(slotHistoryKey(r.Address, r.Slot, height), v, nil)
