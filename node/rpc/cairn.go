@@ -24,11 +24,11 @@ const (
 
 // The other stages.
 const (
-	stageUnknown  = "unknown"  // not here: never seen, or dropped long ago
-	stageRejected = "rejected" // was here and was dropped
-	stageGapped   = "gapped"   // waits for a transaction with an earlier nonce
-	stagePending  = "pending"  // could be in the next block
-	stageFinal    = "final"
+	StageUnknown  = "unknown"  // not here: never seen, or dropped long ago
+	StageRejected = "rejected" // was here and was dropped
+	StageGapped   = "gapped"   // waits for a transaction with an earlier nonce
+	StagePending  = "pending"  // could be in the next block
+	StageFinal    = "final"
 )
 
 // transactionStatus is the answer of cairn_transactionStatus.
@@ -45,6 +45,9 @@ type transactionStatus struct {
 	BlockNumber   *hexutil.Uint64  `json:"blockNumber,omitempty"`   // final
 	Timestamp     *hexutil.Uint64  `json:"timestampMillis,omitempty"`
 	Succeeded     *bool            `json:"succeeded,omitempty"` // final
+	SeenBy        *[]Witness       `json:"seenBy,omitempty"`     // waiting: validators that have it
+	NotSeenBy     *[]Witness       `json:"notSeenBy,omitempty"`  // waiting: validators that have it not
+	NotReached    *[]Witness       `json:"notReached,omitempty"` // waiting: validators that could not be asked
 }
 
 // TransactionStatus answers where a transaction is and, if it is not final, why.
@@ -53,15 +56,16 @@ func (a *cairnAPI) TransactionStatus(ctx context.Context, hash crypto.Hash) (*tr
 		return s, err
 	}
 	if s := a.poolStatus(ctx, hash); s != nil {
+		a.addSeen(ctx, s)
 		return s, nil
 	}
 	if s, err := a.finalStatus(hash); s != nil || err != nil {
 		return s, err // it has become final between the two
 	}
 	if reason, ok := a.b.Pool.Dropped(hash); ok {
-		return &transactionStatus{Hash: hash, Status: stageRejected, Why: reason.Error()}, nil
+		return &transactionStatus{Hash: hash, Status: StageRejected, Why: reason.Error()}, nil
 	}
-	return &transactionStatus{Hash: hash, Status: stageUnknown, Why: "this node has not seen it, or dropped it longer ago than it remembers; sending it again does no harm"}, nil
+	return &transactionStatus{Hash: hash, Status: StageUnknown, Why: "this node has not seen it, or dropped it longer ago than it remembers; sending it again does no harm"}, nil
 }
 
 func (a *cairnAPI) finalStatus(hash crypto.Hash) (*transactionStatus, error) {
@@ -77,7 +81,7 @@ func (a *cairnAPI) finalStatus(hash crypto.Hash) (*transactionStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := a.statusOf(tx, stageFinal)
+	s := a.statusOf(tx, StageFinal)
 	blockHash, number, succeeded := b.Hash(), hexutil.Uint64(height), receipts[index].Status == types.ReceiptStatusSuccessful
 	s.BlockHash, s.BlockNumber, s.Timestamp, s.Succeeded = &blockHash, &number, millis(b.Header()), &succeeded
 	return s, nil
@@ -97,7 +101,7 @@ func (a *cairnAPI) poolStatus(ctx context.Context, hash crypto.Hash) *transactio
 		return nil
 	}
 	if !place.Executable {
-		s := a.statusOf(tx, stageGapped)
+		s := a.statusOf(tx, StageGapped)
 		for _, n := range place.Missing {
 			s.MissingNonces = append(s.MissingNonces, hexutil.Uint64(n))
 		}
@@ -111,7 +115,7 @@ func (a *cairnAPI) poolStatus(ctx context.Context, hash crypto.Hash) *transactio
 			return s
 		}
 	}
-	s := a.statusOf(tx, stagePending)
+	s := a.statusOf(tx, StagePending)
 	node := a.b.Status()
 	rules := &a.b.Ledger.Config().Rules
 	need := chain.NextBaseFee(rules, a.b.Ledger.Head())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/big"
 	"reflect"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/ethclient"
+	libp2p "github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"cairn/consensus"
 	"cairn/crypto"
@@ -306,7 +309,7 @@ func TestRegistry(t *testing.T) {
 	sub, err := ethclient.NewClient(f.dialSocket()).SubscribeFilterLogs(ctx, ethereum.FilterQuery{Addresses: []crypto.Address{chain.RegistryAddress}}, logs)
 	check(t, err)
 	filter := f.call("eth_newFilter", map[string]any{"address": chain.RegistryAddress, "topics": []any{registry.Events["Registered"].ID}})
-	tx := registration(t, f, registry)
+	tx := registration(t, f, registry, 0)
 	f.add(tx)
 	block := f.seal()
 	r, err := c.TransactionReceipt(ctx, tx.Hash())
@@ -337,16 +340,62 @@ func TestRegistry(t *testing.T) {
 	equal(t, "whole filter", len(f.call("eth_getFilterLogs", filter).([]any)), 1) // without a range: of the head
 }
 
-// registration is a transaction that makes the third account a candidate.
-func registration(t *testing.T, f *fixture, registry abi.ABI) *types.Transaction {
+// registration is the n-th transaction of the first account, which makes another
+// account a candidate.
+func registration(t *testing.T, f *fixture, registry abi.ABI, n int) *types.Transaction {
 	t.Helper()
-	const peerID = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
-	candidate := genesis.Validator{Address: key(3).Address(), PeerID: peerID, Name: "c"}
-	proof := key(3).Sign(genesis.RegistrationDigest(testChainID, candidate, 0))
+	_, public, err := libp2p.GenerateEd25519Key(bytes.NewReader(bytes.Repeat([]byte{byte(n + 1)}, 64)))
+	check(t, err)
+	id, err := peer.IDFromPublicKey(public)
+	check(t, err)
+	k := key(100 + n)
+	candidate := genesis.Validator{Address: k.Address(), PeerID: id.String(), Name: fmt.Sprintf("c%d", n)}
+	proof := k.Sign(genesis.RegistrationDigest(testChainID, candidate, 0))
 	data, err := registry.Pack("register", candidate.Address, candidate.PeerID, candidate.Name, proof[:])
 	check(t, err)
 	gas, err := f.eth().EstimateGas(context.Background(), ethereum.CallMsg{From: key(0).Address(), To: &chain.RegistryAddress, Data: data})
 	check(t, err)
-	to := chain.RegistryAddress
-	return sign(key(0), &types.DynamicFeeTx{ChainID: big.NewInt(testChainID), To: &to, Data: data, Gas: gas, GasTipCap: gwei(1), GasFeeCap: gwei(10), Value: new(big.Int)})
+	return sign(key(0), &types.DynamicFeeTx{
+		ChainID: big.NewInt(testChainID), Nonce: uint64(n), To: &chain.RegistryAddress, Data: data, Gas: gas,
+		GasTipCap: gwei(1), GasFeeCap: gwei(10), Value: new(big.Int),
+	})
+}
+
+// TestFilterPages: a log filter with more new logs than one answer holds comes
+// to its end, block by block, and loses none.
+func TestFilterPages(t *testing.T) {
+	t.Parallel()
+	registry := must(abi.JSON(bytes.NewReader(chain.RegistryABI)))
+	for limit, pages := range map[int][]int{1: {2, 2, 2, 0}, 3: {2, 2, 2, 0}, 4: {4, 2, 0}, 6: {6, 0}} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, options{cfg: Config{Limits: Limits{LogResults: limit}}})
+			filter := f.call("eth_newFilter", map[string]any{"address": chain.RegistryAddress})
+			seen := map[string]bool{}
+			for n := range 6 {
+				f.add(registration(t, f, registry, n))
+				if n%2 == 1 {
+					f.seal()
+				}
+			}
+			for i, want := range pages {
+				got := f.call("eth_getFilterChanges", filter).([]any)
+				equal(t, fmt.Sprintf("page %d", i), len(got), want)
+				for _, l := range got {
+					seen[l.(map[string]any)["transactionHash"].(string)] = true
+				}
+			}
+			equal(t, "different logs", len(seen), 6)
+			all := map[string]any{"address": chain.RegistryAddress, "fromBlock": "0x0"}
+			if limit < 6 {
+				code, text := f.callError("eth_getLogs", all)
+				equal(t, "code", code, codeInvalidParams)
+				if !strings.Contains(text, "rpc.limits.log_results") {
+					t.Errorf("the error does not name the setting: %s", text)
+				}
+				return
+			}
+			equal(t, "all", len(f.call("eth_getLogs", all).([]any)), 6)
+		})
+	}
 }

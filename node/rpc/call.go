@@ -128,7 +128,11 @@ func (s *service) callRegistry(c *callArgs, height uint64) (hexutil.Bytes, error
 	if c.Value != nil {
 		call.Value = uint256.MustFromBig(c.Value.ToInt()) // JSON holds no more than 256 bits of it
 	}
-	out, err := chain.CallRegistry(s.Ledger.Config(), stateAt{s.Ledger, height}, call)
+	state, err := s.Ledger.StateAt(height)
+	if err != nil {
+		return nil, err
+	}
+	out, err := chain.CallRegistry(s.Ledger.Config(), state, call)
 	var refused *chain.RevertError
 	if errors.As(err, &refused) {
 		return nil, &callError{code: codeReverted, text: refused.Error(), data: hexutil.Encode(refused.Output())}

@@ -187,11 +187,11 @@ func (a *ethAPI) GetFilterChanges(ctx context.Context, id rpc.ID) (any, error) {
 		return []crypto.Hash{}, nil
 	}
 	if x.kind == filterLogs {
-		logs, err := a.newLogs(ctx, &x.query, from, to)
+		logs, next, err := a.newLogs(ctx, &x.query, from, to)
 		if err != nil {
 			return nil, err
 		}
-		if !a.b.filters.advance(x, from, to+1) {
+		if !a.b.filters.advance(x, from, next) {
 			logs = []*types.Log{}
 		}
 		return logs, nil
@@ -210,16 +210,25 @@ func (a *ethAPI) GetFilterChanges(ctx context.Context, id rpc.ID) (any, error) {
 	return hashes, nil
 }
 
-// newLogs are the logs of new blocks, as far as the query's own range has them.
-func (a *ethAPI) newLogs(ctx context.Context, q *logQuery, from, to uint64) ([]*types.Log, error) {
+// newLogs are the logs of new blocks, as far as the query's own range has them
+// and as one answer holds them, and the height after the last one looked at.
+func (a *ethAPI) newLogs(ctx context.Context, q *logQuery, from, to uint64) (logs []*types.Log, next uint64, err error) {
+	first, last := from, to
 	if q.From != nil && *q.From >= 0 {
-		from = max(from, uint64(*q.From))
+		first = max(first, uint64(*q.From))
 	}
 	if q.To != nil && *q.To >= 0 {
-		to = min(to, uint64(*q.To))
+		last = min(last, uint64(*q.To))
 	}
-	if q.BlockHash != nil || from > to {
-		return []*types.Log{}, nil
+	if q.BlockHash != nil || first > last {
+		return []*types.Log{}, to + 1, nil
 	}
-	return a.b.logs(ctx, q, from, to)
+	logs, next, err = a.b.logPage(ctx, q, first, last)
+	switch {
+	case next > last:
+		next = to + 1
+	case next > first:
+		err = nil // time was up: the rest comes with the next call, or its error
+	}
+	return logs, next, err
 }

@@ -46,21 +46,6 @@ type setCache struct {
 	byEpoch map[uint32]*genesis.ValidatorSet
 }
 
-// stateAt is the state after a final block.
-type stateAt struct {
-	*ledger.Ledger
-
-	height uint64
-}
-
-func (s stateAt) Account(a crypto.Address) (*chain.Account, error) {
-	return s.AccountAt(a, s.height)
-}
-
-func (s stateAt) Slot(a crypto.Address, slot crypto.Hash) (crypto.Hash, error) {
-	return s.SlotAt(a, slot, s.height)
-}
-
 // setOf is the set that decides about the block at height: the registry of the
 // block before it, for a block may change the set of those after it.
 func (a *cairnAPI) setOf(height uint64) (*genesis.ValidatorSet, uint32, error) {
@@ -78,12 +63,8 @@ func (a *cairnAPI) setOf(height uint64) (*genesis.ValidatorSet, uint32, error) {
 	if set != nil {
 		return set, extra.Epoch, nil
 	}
-	set, _, err = chain.ReadRegistry(stateAt{a.b.Ledger, max(height, 1) - 1})
-	if errors.Is(err, ledger.ErrNoHistory) {
-		set, _, err = chain.ReadRegistry(a.b.Ledger)
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("read the validator registry: %w", err)
+	if set, _, err = a.b.Ledger.ValidatorsAt(max(height, 1) - 1); err != nil {
+		return nil, 0, err
 	}
 	a.sets.mu.Lock()
 	defer a.sets.mu.Unlock()

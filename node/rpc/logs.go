@@ -157,33 +157,56 @@ func (s *service) logs(ctx context.Context, q *logQuery, from, to uint64) ([]*ty
 	if n := to - from + 1; n > uint64(s.limits.LogBlocks) {
 		return nil, invalidParams("exceed maximum block range: %d blocks, at most %d (rpc.limits.log_blocks)", n, s.limits.LogBlocks)
 	}
+	out, next, err := s.logPage(ctx, q, from, to)
+	if err != nil {
+		return nil, err
+	}
+	if next <= to || len(out) > s.limits.LogResults {
+		return nil, invalidParams("more than %d logs up to block %d: ask for fewer blocks (rpc.limits.log_results)", s.limits.LogResults, min(next, to))
+	}
+	return out, nil
+}
+
+// logPage answers logs of whole blocks from a height on, and the height after
+// them: it stops before the block whose logs would make them more than
+// Limits.LogResults. It answers one block at least, so that who asks again comes
+// to an end. With an error it answers what it has until then.
+func (s *service) logPage(ctx context.Context, q *logQuery, from, to uint64) (logs []*types.Log, next uint64, err error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	out := []*types.Log{}
-	for height := from; height <= to; height++ {
+	logs = []*types.Log{}
+	for next = from; next <= to; next++ {
 		if err := overtime(ctx); err != nil {
-			return nil, err
+			return logs, next, err
 		}
-		h, err := s.Ledger.HeaderByHeight(height)
+		found, err := s.blockLogs(q, next)
 		if err != nil {
-			return nil, err
+			return logs, next, err
 		}
-		if !q.mayMatch(h.Bloom) {
-			continue
+		if next > from && len(logs)+len(found) > s.limits.LogResults {
+			break
 		}
-		receipts, err := s.Ledger.Receipts(height)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range receipts {
-			for _, l := range r.Logs {
-				if q.matches(l) {
-					out = append(out, l)
-				}
+		logs = append(logs, found...)
+	}
+	return logs, next, nil
+}
+
+// blockLogs are those of one final block.
+func (s *service) blockLogs(q *logQuery, height uint64) ([]*types.Log, error) {
+	h, err := s.Ledger.HeaderByHeight(height)
+	if err != nil || !q.mayMatch(h.Bloom) {
+		return nil, err
+	}
+	receipts, err := s.Ledger.Receipts(height)
+	if err != nil {
+		return nil, err
+	}
+	var out []*types.Log
+	for _, r := range receipts {
+		for _, l := range r.Logs {
+			if q.matches(l) {
+				out = append(out, l)
 			}
-		}
-		if len(out) > s.limits.LogResults {
-			return nil, invalidParams("more than %d logs up to block %d: ask for fewer blocks (rpc.limits.log_results)", s.limits.LogResults, height)
 		}
 	}
 	return out, nil

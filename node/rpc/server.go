@@ -50,6 +50,10 @@ type Backend struct {
 	// Stage says whether a transaction of the pool is in a block that is not
 	// final: StageProposed or StageNotarized; empty = in none. May be nil.
 	Stage func(context.Context, crypto.Hash) string
+
+	// Seen asks the validators whether they have a transaction of the pool; nil =
+	// too much was asked just now. May be nil.
+	Seen func(context.Context, crypto.Hash) *Seen
 }
 
 // service is what the methods share.

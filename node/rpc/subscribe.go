@@ -116,7 +116,7 @@ func (a *ethAPI) Logs(ctx context.Context, q *logQuery) (*rpc.Subscription, erro
 	after := a.b.heads.height()
 	return a.b.subscribe(ctx, func(sub *subscription) error {
 		return a.b.follow(sub, after, func(height uint64) (bool, error) {
-			logs, err := a.newLogs(context.Background(), q, height, height)
+			logs, _, err := a.newLogs(context.Background(), q, height, height)
 			if err != nil {
 				return false, err
 			}
