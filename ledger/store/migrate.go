@@ -8,7 +8,7 @@ import (
 )
 
 // migrateRows is how many rows go into one batch of a migration.
-const migrateRows = 10_000
+const migrateRows = 2_000
 
 // formatOneKeys are the keys of format 1 that format 2 has in another form, by
 // their length: it keyed the newest state by address 20 and by address 20 ‖ slot
