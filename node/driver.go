@@ -47,6 +47,7 @@ type driver struct {
 	sync       *syncer
 	meters     *meters
 	locals     locals
+	seens      *seens
 	events     *rpc.Events // of the pool, for JSON-RPC
 	announcing busy        // peers to which transactions are being sent again
 	endings    *pace       // of answers to messages of past epochs

@@ -31,6 +31,7 @@ func (d *driver) handlers(ctx context.Context) p2p.Handlers {
 			requestBlocks:       d.serveBlocks,
 			requestBlock:        d.serveBlock,
 			requestCertificates: d.serveCertificates,
+			requestSeen:         d.serveSeen,
 		},
 		PeerChange: func() { d.sync.poke() },
 	}

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -29,16 +31,15 @@ func (d *driver) submit(_ context.Context, tx *types.Transaction) error {
 		return err
 	}
 	raw := chain.EncodeTransaction(tx)
-	known := d.pool.Has(tx.Hash())
 	if err := d.keepLocal(tx.Hash(), raw); err != nil {
 		return err
 	}
 	if err := d.pool.Add(tx, true); err != nil {
-		if known {
-			return err
+		if d.pool.Has(tx.Hash()) {
+			return err // already known: it waits, and is this node's own from now on
 		}
 		if failure := d.forgetLocal(tx.Hash()); failure != nil {
-			return failure
+			return errors.Join(err, failure)
 		}
 		return err
 	}
@@ -52,24 +53,38 @@ func (d *driver) submit(_ context.Context, tx *types.Transaction) error {
 func (d *driver) keepLocal(hash crypto.Hash, raw []byte) error {
 	d.locals.mu.Lock()
 	defer d.locals.mu.Unlock()
+	if _, ok := d.locals.hashes[hash]; ok {
+		return nil
+	}
 	if len(d.locals.hashes) >= maxLocals {
-		return chain.ErrPoolFull
+		return fmt.Errorf("%w: %d transactions of this node's own wallets wait already", chain.ErrPoolFull, maxLocals)
+	}
+	if err := d.store.PutLocalTx(hash, raw); err != nil {
+		return err
 	}
 	d.locals.hashes[hash] = struct{}{}
-	return d.store.PutLocalTx(hash, raw)
+	return nil
 }
 
-// dropped hears of every transaction that leaves the pool without a block.
+// dropped hears of every transaction that leaves the pool without a block. One
+// that gossip brought before a wallet did is this node's own all the same.
 func (d *driver) dropped(drop pool.Drop) {
-	if drop.Local {
-		if err := d.forgetLocal(drop.Transaction.Hash()); err != nil {
-			d.log.Warn("cannot forget a dropped transaction; the disk may be failing", "hash", drop.Transaction.Hash(), "err", err)
-		}
+	drop.Local = drop.Local || d.isLocal(drop.Transaction.Hash())
+	if err := d.forgetLocal(drop.Transaction.Hash()); err != nil {
+		d.log.Warn("cannot forget a dropped transaction; the disk may be failing", "hash", drop.Transaction.Hash(), "err", err)
 	}
 	d.events.Dropped(drop)
 }
 
-// forgetLocal drops the kept copy of an own transaction that is final.
+func (d *driver) isLocal(hash crypto.Hash) bool {
+	d.locals.mu.Lock()
+	defer d.locals.mu.Unlock()
+	_, ok := d.locals.hashes[hash]
+	return ok
+}
+
+// forgetLocal drops the kept copy of an own transaction that is final or
+// dropped.
 func (d *driver) forgetLocal(hash crypto.Hash) error {
 	d.locals.mu.Lock()
 	defer d.locals.mu.Unlock()

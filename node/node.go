@@ -125,6 +125,7 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 		meters: newMeters(), started: make(chan struct{}), endings: newPace(time.Second), reserve: uint64(n.cfg.Store.ReserveMiB) << 20,
 		inbox: make(chan any, inboxLength), work: make(chan struct{}, 1), origin: time.Now(),
 		ranges: make(map[consensus.ViewRange]bool), later: newPace(time.Second), fetching: make(map[crypto.Hash]bool),
+		seens: newSeens(),
 	}
 	d.events = rpc.NewEvents(d.signer)
 	pooled := pool.DefaultConfig()

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"context"
-
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/crypto"
@@ -15,7 +13,7 @@ func (n *Node) rpcBackend() rpc.Backend {
 	return rpc.Backend{
 		Ledger: d.ledger, Pool: d.pool, Signer: d.signer, Submit: d.submit, Status: n.Status, Peers: n.rpcPeers,
 		Presence: n.presence, Evidence: d.Evidence,
-		Events: d.events, Stage: d.stage, ClientVersion: "cairnd/" + Version, Registerer: d.meters.registry, Log: n.log,
+		Events: d.events, Stage: d.stage, Seen: d.seen, ClientVersion: "cairnd/" + Version, Registerer: d.meters.registry, Log: n.log,
 	}
 }
 
@@ -49,25 +47,4 @@ func (d *driver) openBlocks(tip crypto.Hash) []openBlock {
 		out = append(out, openBlock{b, false})
 	}
 	return out
-}
-
-// stage says whether a transaction is in a block that is not final.
-func (d *driver) stage(_ context.Context, hash crypto.Hash) string {
-	state := d.state.Load()
-	if state == nil {
-		return ""
-	}
-	stage := ""
-	for _, open := range state.open {
-		for _, tx := range open.block.Transactions() {
-			switch {
-			case tx.Hash() != hash:
-			case open.notarized:
-				return rpc.StageNotarized
-			default:
-				stage = rpc.StageProposed
-			}
-		}
-	}
-	return stage
 }

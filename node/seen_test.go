@@ -1,0 +1,209 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"cairn/crypto"
+	"cairn/ledger/chain"
+	"cairn/node/rpc"
+)
+
+// FuzzSeen: no bytes make the decoders panic or pass a limit, and what decodes
+// encodes to the same bytes.
+func FuzzSeen(f *testing.F) {
+	f.Add(encode([]crypto.Hash{}), 0)
+	f.Add(encode([]crypto.Hash{{1}, {2}}), 2)
+	f.Add(encode(make([]crypto.Hash, maxSeenHashes+1)), maxSeenHashes)
+	f.Add(encode([]byte{byte(placeFinal)}), 1)
+	f.Add(encode([]byte{byte(placeFinal) + 1, 0}), 2)
+	f.Fuzz(func(t *testing.T, b []byte, n int) {
+		hashes, err := decodeSeenRequest(b)
+		again(t, "seen request", b, err, func() []byte { return encode(hashes) })
+		if len(hashes) > maxSeenHashes {
+			t.Errorf("%d transactions in a request", len(hashes))
+		}
+		if n < 0 || n > maxSeenHashes {
+			return
+		}
+		found, err := decodeSeenAnswer(b, n)
+		if err == nil && len(found) != n {
+			t.Errorf("%d places for %d transactions", len(found), n)
+		}
+		again(t, "seen answer", b, err, func() []byte {
+			raw := make([]byte, len(found))
+			for i, p := range found {
+				raw[i] = byte(p)
+			}
+			return encode(raw)
+		})
+	})
+}
+
+// TestSeen: who has a waiting transaction, who has not and who cannot be asked.
+func TestSeen(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 1, nil)
+	for i := range 5 {
+		c.start(i)
+	}
+	c.connected(4)
+	c.pay(0, 0, 0, 1, 2, 3, 4)
+	statuses := func(w []rpc.Witness) (out []string) {
+		for _, x := range w {
+			out = append(out, x.Name+" "+x.Status)
+		}
+		slices.Sort(out) // the set is in the order of addresses
+		return out
+	}
+	// see asks node i afresh until the answer is the one that is wanted.
+	see := func(i int, tx *types.Transaction, by, notBy, notReached []string) {
+		t.Helper()
+		c.await("who has it", func() bool {
+			d := c.nodes[i].driver
+			d.seens.mu.Lock()
+			clear(d.seens.known)
+			d.seens.mu.Unlock()
+			s := d.seen(t.Context(), tx.Hash())
+			return s != nil && slices.Equal(statuses(s.By), by) && slices.Equal(statuses(s.NotBy), notBy) && slices.Equal(statuses(s.NotReached), notReached)
+		})
+	}
+	early := c.transfer(1, crypto.Address{19: 1})
+	late := c.transfer(1, crypto.Address{19: 1})
+	if err := c.nodes[0].driver.submit(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	everywhere := []string{"node0 gapped", "node1 gapped", "node2 gapped", "node3 gapped"}
+	see(0, late, everywhere, nil, nil)
+	c.await("the full node has it", func() bool { return c.nodes[4].driver.pool.Has(late.Hash()) })
+	see(4, late, everywhere, nil, nil)
+	if s := c.nodes[0].driver.seen(t.Context(), early.Hash()); s != nil {
+		t.Errorf("others were asked for a transaction that is not in the pool: %+v", s)
+	}
+	// Without a quorum a transaction waits. Here one that no other validator has.
+	c.stop(2)
+	c.stop(3)
+	only := c.transfer(2, crypto.Address{19: 1})
+	if err := c.nodes[0].driver.pool.Add(only, true); err != nil {
+		t.Fatal(err)
+	}
+	see(0, only, []string{"node0 pending"}, []string{"node1 "}, []string{"node2 ", "node3 "})
+	if err := c.nodes[0].driver.submit(t.Context(), early); err != nil {
+		t.Fatal(err)
+	}
+	c.await("seen at least", func() bool {
+		s := c.nodes[1].driver.seen(t.Context(), early.Hash())
+		return s != nil && len(s.By) == 2 && len(s.NotReached) == 2
+	})
+}
+
+// TestSeenIsBounded: many callers share one round, a round is remembered, and
+// beyond the rate nobody is asked.
+func TestSeenIsBounded(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 0, nil)
+	c.start(0)
+	c.start(1)
+	c.connected(1)
+	d := c.nodes[0].driver
+	c.nonce[c.keys[0].Address()]++ // behind a gap
+	var txs []*types.Transaction
+	for range 60 {
+		tx := c.transfer(0, crypto.Address{19: 1})
+		if err := d.submit(t.Context(), tx); err != nil {
+			t.Fatal(err)
+		}
+		txs = append(txs, tx)
+	}
+	first := d.seen(t.Context(), txs[0].Hash())
+	if first == nil || d.seen(t.Context(), txs[0].Hash()) != first {
+		t.Error("a fresh answer was not remembered")
+	}
+	d.seens.limit.SetBurst(3)
+	d.seens.limit.SetLimit(0)
+	for i, tx := range txs[1:] {
+		if s := d.seen(t.Context(), tx.Hash()); (s != nil) != (i < 3) {
+			t.Fatalf("question %d beyond a burst of 3: %+v", i, s)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if s := d.seen(ended, txs[59].Hash()); s != nil {
+		t.Errorf("an answer for a caller who left: %+v", s)
+	}
+	for what, req := range map[string][]byte{
+		"too many": encode(make([]crypto.Hash, maxSeenHashes+1)), "no list": {0x80}, "a short hash": encode([][]byte{{1}}),
+	} {
+		if _, err := d.serveSeen(t.Context(), c.nodes[1].host.ID(), req); err == nil {
+			t.Errorf("%s: answered", what)
+		}
+	}
+	for what, answer := range map[string][]byte{"none": encode([]byte{}), "two": encode([]byte{1, 1}), "an unknown place": encode([]byte{byte(len(places))})} {
+		if _, err := decodeSeenAnswer(answer, 1); err == nil {
+			t.Errorf("%s: taken for an answer about one transaction", what)
+		}
+	}
+}
+
+// TestOwnAfterGossip: a transaction that gossip brought first and a wallet then
+// is kept as this node's own, and is forgotten when it leaves the pool.
+func TestOwnAfterGossip(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 0, nil)
+	c.start(0)
+	d := c.nodes[0].driver // alone: nothing becomes final
+	kept := func() int {
+		txs, err := d.store.LocalTxs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.locals.mu.Lock()
+		defer d.locals.mu.Unlock()
+		if len(txs) != len(d.locals.hashes) {
+			t.Fatalf("%d on disk, %d in memory", len(txs), len(d.locals.hashes))
+		}
+		return len(txs)
+	}
+	tx := c.transfer(0, crypto.Address{19: 1})
+	if err := d.pool.Add(tx, false); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := d.submit(t.Context(), tx); err == nil || err.Error() != "already known" {
+			t.Fatalf("error %v, want already known", err)
+		}
+		if kept() != 1 {
+			t.Fatalf("%d own transactions, want 1", kept())
+		}
+	}
+	// Replaced by one that gossip brings.
+	better := types.NewTx(&types.DynamicFeeTx{
+		ChainID: tx.ChainId(), Nonce: tx.Nonce(), To: tx.To(), Value: tx.Value(), Gas: tx.Gas(),
+		GasFeeCap: tx.GasPrice().Lsh(tx.GasPrice(), 1), GasTipCap: tx.GasTipCap().Lsh(tx.GasTipCap(), 1),
+	})
+	sig := c.keys[0].Sign(d.signer.Hash(better))
+	better, err := better.WithSignature(d.signer, sig[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.pool.Add(better, false); err != nil {
+		t.Fatal(err)
+	}
+	if kept() != 0 {
+		t.Errorf("%d own transactions are kept of which none is in the pool", kept())
+	}
+	if reason, ok := d.pool.Dropped(tx.Hash()); !ok || !errors.Is(reason, chain.ErrReplaced) {
+		t.Errorf("dropped because of %v", reason)
+	}
+	// One that is refused is not kept.
+	if err := d.submit(t.Context(), tx); err == nil {
+		t.Error("an underpriced replacement passes")
+	}
+	if kept() != 0 {
+		t.Error("a refused transaction is kept")
+	}
+}
