@@ -21,6 +21,8 @@ const (
 	ErrProofTooShort = ErrorKind("proof ends before the key is decided")
 	ErrProofHash     = ErrorKind("proof node does not match the hash that refers to it")
 	ErrProofExtra    = ErrorKind("proof goes on after the key is decided")
+	ErrOrder         = ErrorKind("keys are not in rising order")
+	ErrRange         = ErrorKind("entries are not what the trie has in that range")
 )
 
 // MissingNodeError tells that the source has no node at Path, or has another
