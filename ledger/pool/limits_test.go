@@ -93,6 +93,9 @@ func TestWorkEndsAfterThreeBlocksWithRoom(t *testing.T) {
 		if !p.HasWork() {
 			t.Fatalf("no work after %d blocks with room", i)
 		}
+		if s, ok := p.Status(l.tx(0, 0, 1, 0, 0).Hash()); !ok || !s.Executable || s.LeftOut != uint64(i) || s.Before != 0 {
+			t.Errorf("after %d blocks with room: %+v", i, s)
+		}
 		l.include(p, l.tx(1, other, 0, 0, 0))
 		other++
 	}
@@ -106,6 +109,9 @@ func TestWorkEndsAfterThreeBlocksWithRoom(t *testing.T) {
 	add(t, p, second)
 	if p.HasWork() {
 		t.Error("its successor cannot be included without it")
+	}
+	if s, ok := p.Status(second.Hash()); !ok || !s.Executable || s.LeftOut != 0 || s.Before != 1 {
+		t.Errorf("the successor: %+v", s)
 	}
 	add(t, p, l.tx(1, other, 0, 0, 0))
 	if !p.HasWork() {

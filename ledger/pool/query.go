@@ -155,11 +155,12 @@ func (p *Pool) ContentFrom(addr crypto.Address) Content {
 	return Content{}
 }
 
-// Status is where a transaction in the pool stands. Missing are the nonces of
-// its sender that must come before it, none for an executable one.
+// Status is where a transaction in the pool stands.
 type Status struct {
 	Executable bool
-	Missing    []uint64
+	Missing    []uint64 // nonces of its sender that must come before it; none for an executable one
+	Before     int      // executable: transactions of its sender that come before it
+	LeftOut    uint64   // blocks with room that did not take it since it could be the next of its sender
 }
 
 // Status tells where a transaction stands; ok is false if it is not in the pool.
@@ -173,7 +174,11 @@ func (p *Pool) Status(hash crypto.Hash) (s Status, ok bool) {
 	q := p.queues[e.from]
 	next := q.next()
 	if e.nonce < next {
-		return Status{Executable: true}, true
+		s = Status{Executable: true, Before: int(e.nonce - q.nonce)}
+		if e == q.head {
+			s.LeftOut = p.rounds - q.since
+		}
+		return s, true
 	}
 	// At most PerSenderGapped nonces lie between.
 	for _, g := range q.entries[q.executable:] {

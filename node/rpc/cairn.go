@@ -127,6 +127,10 @@ func (a *cairnAPI) poolStatus(ctx context.Context, hash crypto.Hash) *transactio
 		s.Why = fmt.Sprintf("it pays at most %d wei for gas, the next block asks for %d: wait, or send it again with more", tx.GasFeeCap(), need)
 	case node.Connected < node.Quorum && node.Role == "validator":
 		s.Why = fmt.Sprintf("no quorum: %d of %d validators are connected, %d are needed", node.Connected, node.Validators, node.Quorum)
+	case place.LeftOut > 0:
+		s.Why = fmt.Sprintf("%d blocks that had room left it out: their proposers did not have it, or did not want it", place.LeftOut)
+	case place.Before > 0:
+		s.Why = fmt.Sprintf("%d of its sender's transactions come before it", place.Before)
 	default:
 		s.Why = "it waits for the next leader that has room"
 	}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 
 	"cairn/crypto"
 )
@@ -33,6 +34,9 @@ func (a *cairnAPI) addSeen(ctx context.Context, s *transactionStatus) {
 	list := func(w []Witness) *[]Witness {
 		out := append([]Witness{}, w...)
 		return &out
+	}
+	if len(seen.By) == 0 {
+		s.Why += fmt.Sprintf("; none of the %d validators that answered has it yet", len(seen.NotBy))
 	}
 	s.SeenBy, s.NotSeenBy, s.NotReached = list(seen.By), list(seen.NotBy), list(seen.NotReached)
 }
