@@ -1,0 +1,244 @@
+package blocksync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/genesis"
+	"cairn/node/fetch"
+)
+
+// Limits of the blocks on their way.
+const (
+	// window is the RLP of blocks that are asked for, verified or waiting to be
+	// applied. Decoded, with recovered senders, they take up to eight times as
+	// much.
+	window     = 12 << 20
+	rangeBytes = 1 << 20 // wanted of one answer
+	inFlight   = 12      // ranges
+	firstGuess = 64 << 10
+	guessShare = 4 // one part in guessShare of the guess is the newest answer
+)
+
+// Config is what Run needs.
+type Config struct {
+	Pool  *fetch.Pool
+	Sets  *Sets
+	Rules *genesis.Rules
+	// Prepare does what takes time and needs no order, on verified blocks, in
+	// the goroutine of the answer.
+	Prepare func([]Block)
+	// Apply takes verified blocks, in order, and returns when they are kept. An
+	// error ends Run.
+	Apply func(context.Context, []Block) error
+	// Have is the height up to which a peer is known to have blocks; nil, or an
+	// answer of false: it may have all.
+	Have func(peer.ID) (uint64, bool)
+}
+
+// span is a run of heights that is asked for at once.
+type span struct{ from, count, guess uint64 }
+
+// arrival is the outcome of asking for a span.
+type arrival struct {
+	span   span
+	blocks []Block
+	size   uint64
+	err    error
+}
+
+// replay is one Run.
+type replay struct {
+	cfg    *Config
+	target uint64
+	next   uint64             // first height that was not asked for
+	want   uint64             // first height that is to be applied next
+	again  []span             // left by answers that were shorter
+	ready  map[uint64]arrival // by first height
+	asked  int                // spans on their way
+	used   uint64             // of window
+	mean   uint64             // bytes of a block, a guess
+
+	applying bool
+	arrived  chan arrival
+	applied  chan arrival
+}
+
+// Run fetches and applies the final blocks from a height up to target, or to a
+// closing block whose next set is not known. Several peers are asked at once;
+// blocks are applied while later ones are fetched and verified.
+// Errors: fetch.ErrNobody, those of Apply and of ctx. What was applied stays.
+func Run(ctx context.Context, cfg *Config, from, target uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &replay{
+		cfg: cfg, target: target, next: from, want: from, mean: firstGuess, ready: make(map[uint64]arrival),
+		arrived: make(chan arrival), applied: make(chan arrival, 1),
+	}
+	var failed error
+	for {
+		if failed == nil {
+			r.ask(ctx)
+			r.apply(ctx)
+		}
+		if r.asked == 0 && !r.applying {
+			return failed
+		}
+		var err error
+		select {
+		case a := <-r.arrived:
+			err = r.arrive(a)
+		case a := <-r.applied:
+			r.applying = false
+			r.used -= a.size
+			err = a.err
+		}
+		switch {
+		case err != nil && !errors.Is(err, fetch.ErrNobody):
+			cancel()
+			if failed == nil || errors.Is(failed, fetch.ErrNobody) {
+				failed = err
+			}
+		case err != nil && failed == nil:
+			failed = err
+		}
+		if errors.Is(failed, fetch.ErrNobody) {
+			r.apply(ctx) // what is here in order is kept even if nobody has the rest
+		}
+	}
+}
+
+// ask puts spans on their way while there is room. The lowest one always has
+// room, so that the rest cannot wait for ever.
+func (r *replay) ask(ctx context.Context) {
+	for r.asked < inFlight {
+		s, ok := r.choose()
+		if !ok {
+			return
+		}
+		r.asked++
+		r.used += s.guess
+		go func() { r.arrived <- r.fetch(ctx, s) }()
+	}
+}
+
+// choose is the next span, if there is one and room for it.
+func (r *replay) choose() (s span, ok bool) {
+	if len(r.again) > 0 {
+		low := 0
+		for i := range r.again {
+			if r.again[i].from < r.again[low].from {
+				low = i
+			}
+		}
+		s = r.again[low]
+		if s.from != r.want && r.used+s.guess > window {
+			return s, false
+		}
+		r.again = append(r.again[:low], r.again[low+1:]...)
+		return s, true
+	}
+	if r.next > r.target {
+		return s, false
+	}
+	s = r.span(r.next, r.target-r.next+1)
+	if s.from != r.want && r.used+s.guess > window {
+		return s, false
+	}
+	r.next += s.count
+	return s, true
+}
+
+// span is a run of at most left heights that is about rangeBytes long.
+func (r *replay) span(from, left uint64) span {
+	count := min(max(rangeBytes/max(r.mean, 1), 1), MaxBlocks, left)
+	return span{from, count, min(count*r.mean, 2*rangeBytes)}
+}
+
+// fetch asks for one span until an answer passes.
+func (r *replay) fetch(ctx context.Context, s span) arrival {
+	type verified struct {
+		blocks []Block
+		size   uint64
+	}
+	v, _, err := fetch.Ask(ctx, r.cfg.Pool, fetch.Question[verified]{
+		Name:    RequestBlocks,
+		Request: Encode(&BlocksRequest{From: s.from, Count: s.count, Bytes: rangeBytes}),
+		May: func(p peer.ID) bool {
+			if r.cfg.Have == nil {
+				return true
+			}
+			height, known := r.cfg.Have(p)
+			return !known || height >= s.from
+		},
+		Check: func(_ peer.ID, raw []byte) (v verified, err error) {
+			a, err := DecodeBlocksAnswer(raw, r.cfg.Rules)
+			if err != nil {
+				return v, err
+			}
+			if len(a.Blocks) == 0 {
+				return v, fetch.ErrAbsent
+			}
+			if v.blocks, err = r.cfg.Sets.Check(s.from, s.count, a, r.cfg.Rules); err != nil {
+				return v, err
+			}
+			for i := range a.Blocks[:len(v.blocks)] {
+				v.size += uint64(len(a.Blocks[i].Body) + len(a.Blocks[i].Finalization))
+			}
+			r.cfg.Prepare(v.blocks)
+			return v, nil
+		},
+	})
+	return arrival{span: s, blocks: v.blocks, size: v.size, err: err}
+}
+
+// arrive takes an answer and asks again for what it left out.
+func (r *replay) arrive(a arrival) error {
+	r.asked--
+	r.used -= a.span.guess
+	if a.err != nil {
+		return fmt.Errorf("blocks %d to %d: %w", a.span.from, a.span.from+a.span.count-1, a.err)
+	}
+	r.used += a.size
+	r.ready[a.span.from] = a
+	got := uint64(len(a.blocks))
+	r.mean = (r.mean*(guessShare-1) + a.size/got) / guessShare
+	last := a.blocks[got-1]
+	if trust, newest := r.cfg.Sets.At(last.NumberU64()); newest && trust != nil && isClosing(last) {
+		r.target = last.NumberU64() // the next set is not known
+		r.again = nil
+		return nil
+	}
+	if got < a.span.count && a.span.from+got <= r.target {
+		r.again = append(r.again, r.spans(a.span.from+got, a.span.count-got)...)
+	}
+	return nil
+}
+
+// spans cuts what an answer left out into spans of the size that fits now.
+func (r *replay) spans(from, left uint64) (out []span) {
+	for left > 0 {
+		s := r.span(from, left)
+		out, from, left = append(out, s), from+s.count, left-s.count
+	}
+	return out
+}
+
+// apply hands on the next blocks, if they are here and none are being applied.
+func (r *replay) apply(ctx context.Context) {
+	a, ok := r.ready[r.want]
+	if r.applying || !ok {
+		return
+	}
+	delete(r.ready, r.want)
+	r.want += uint64(len(a.blocks))
+	r.applying = true
+	go func() {
+		a.err = r.cfg.Apply(ctx, a.blocks)
+		a.blocks = nil
+		r.applied <- a
+	}()
+}

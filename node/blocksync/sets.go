@@ -1,0 +1,152 @@
+package blocksync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/crypto"
+	"cairn/light"
+	"cairn/node/fetch"
+)
+
+// Pin is a final block that the operator knows from elsewhere.
+type Pin struct {
+	Height uint64
+	Hash   crypto.Hash
+}
+
+// Holds checks a block against the pin. Error: ErrTrusted.
+func (p *Pin) Holds(height uint64, hash crypto.Hash) error {
+	if p == nil || height != p.Height || hash == p.Hash {
+		return nil
+	}
+	return refuse(ErrTrusted, "block %d is %s here, the configuration trusts %s", height, hash, p.Hash)
+}
+
+// Sets are the validator sets of consecutive epochs, each verified by the one
+// before. It is safe for concurrent use and only grows.
+type Sets struct {
+	pin *Pin
+
+	mu     sync.RWMutex
+	trusts []*light.Trust
+	steps  []light.Step // steps[i] leads from trusts[i] to trusts[i+1]
+}
+
+// NewSets begins with what is trusted already. pin may be nil.
+func NewSets(start *light.Trust, pin *Pin) *Sets {
+	return &Sets{pin: pin, trusts: []*light.Trust{start}}
+}
+
+// Last is the newest set that is known.
+func (s *Sets) Last() *light.Trust {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.trusts[len(s.trusts)-1]
+}
+
+// Of is the set of an epoch; nil = not known.
+func (s *Sets) Of(epoch uint32) *light.Trust {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	first := s.trusts[0].Epoch
+	if epoch < first || uint64(epoch-first) >= uint64(len(s.trusts)) {
+		return nil
+	}
+	return s.trusts[epoch-first]
+}
+
+// At is the set that decides the block at a height, as far as is known: above
+// the newest known closing block, the newest set. nil = of an epoch before the
+// first. last says that nothing above is known.
+func (s *Sets) At(height uint64) (of *light.Trust, last bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i := sort.Search(len(s.trusts), func(i int) bool { return s.trusts[i].Height >= height })
+	if i == 0 {
+		return nil, false
+	}
+	return s.trusts[i-1], i == len(s.trusts)
+}
+
+// Steps are the ends of the epochs from the first one on that are known.
+func (s *Sets) Steps() []light.Step {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return append([]light.Step(nil), s.steps...)
+}
+
+// verify checks steps that follow the newest set, without keeping them.
+func (s *Sets) verify(last *light.Trust, steps []light.Step) ([]*light.Trust, error) {
+	var out []*light.Trust
+	for i := range steps {
+		next, err := last.Walk(steps[i : i+1])
+		if err != nil {
+			return nil, err
+		}
+		if err := s.pin.Holds(next.Height, next.Block); err != nil {
+			return nil, err
+		}
+		out, last = append(out, next), next
+	}
+	return out, nil
+}
+
+// extend keeps what verify answered for the set that is the newest.
+func (s *Sets) extend(last *light.Trust, steps []light.Step, next []*light.Trust) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trusts[len(s.trusts)-1] == last {
+		s.trusts, s.steps = append(s.trusts, next...), append(s.steps, steps[:len(next)]...)
+	}
+}
+
+// Walk asks peers for the ends of the epochs that are over, up to epoch to. seen
+// hears after each answer of the newest epoch that is known.
+// Errors: those of fetch.Ask.
+func (s *Sets) Walk(ctx context.Context, pool *fetch.Pool, to uint32, seen func(epoch uint32)) error {
+	for {
+		last := s.Last()
+		if last.Epoch >= to {
+			return nil
+		}
+		type ends struct {
+			steps  []light.Step
+			trusts []*light.Trust
+		}
+		found, _, err := fetch.Ask(ctx, pool, fetch.Question[ends]{
+			Name:    RequestEpochs,
+			Request: Encode(&EpochsRequest{From: uint64(last.Epoch), Count: min(MaxSteps, uint64(to-last.Epoch))}),
+			Check: func(_ peer.ID, raw []byte) (e ends, err error) {
+				a, err := DecodeEpochsAnswer(raw)
+				if err != nil {
+					return e, err
+				}
+				if len(a.Steps) == 0 {
+					return e, fetch.ErrAbsent
+				}
+				if uint64(len(a.Steps)) > uint64(to-last.Epoch) {
+					return e, refuse(ErrUnasked, "the ends of %d epochs, %d were asked for", len(a.Steps), to-last.Epoch)
+				}
+				e.steps = a.Steps
+				e.trusts, err = s.verify(last, a.Steps)
+				return e, err
+			},
+		})
+		if err != nil {
+			if errors.Is(err, ErrTrusted) {
+				err = fmt.Errorf("%w (a wrong 'trusted' in the configuration, or a false network)", err)
+			}
+			return fmt.Errorf("walk from epoch %d: %w", last.Epoch, err)
+		}
+		s.extend(last, found.steps, found.trusts)
+		if seen != nil {
+			seen(s.Last().Epoch)
+		}
+	}
+}
