@@ -24,6 +24,8 @@ type Member struct {
 	Height  *uint64 // by its own word
 	Synced  *bool
 	Votes   []crypto.Address // to remove it; of a candidate, to add it
+	// Convicted of contradicting itself: it leaves with the next change.
+	Convicted bool
 }
 
 // Registry is who decides about the next block, and who wants to.
@@ -48,7 +50,8 @@ type ValidatorChange struct {
 	Validators []Member // after it
 	Online     *int     // of them; nil = unknown
 	Synced     *int
-	Live       *bool // a quorum of them is online and in step
+	Live       *bool            // a quorum of them is online and in step
+	Convicted  []crypto.Address // validators that leave with any change
 }
 
 type memberAnswer struct {
@@ -59,6 +62,8 @@ type memberAnswer struct {
 	Height  *hexutil.Uint64  `json:"height"`
 	Synced  *bool            `json:"synced"`
 	Votes   []crypto.Address `json:"votes"`
+
+	Convicted bool `json:"convicted"`
 }
 
 func members(list []memberAnswer) []Member {
@@ -66,7 +71,7 @@ func members(list []memberAnswer) []Member {
 	for i, m := range list {
 		out[i] = Member{
 			Address: m.Address, PeerID: printable(m.PeerID), Name: printable(m.Name), Online: m.Online,
-			Height: (*uint64)(m.Height), Synced: m.Synced, Votes: append([]crypto.Address{}, m.Votes...),
+			Height: (*uint64)(m.Height), Synced: m.Synced, Votes: append([]crypto.Address{}, m.Votes...), Convicted: m.Convicted,
 		}
 	}
 	return out
@@ -106,6 +111,7 @@ func (c *Client) ValidatorChange(ctx context.Context, subject crypto.Address, ad
 		Online     *int             `json:"online"`
 		Synced     *int             `json:"synced"`
 		Live       *bool            `json:"live"`
+		Convicted  []crypto.Address `json:"convicted"`
 	}
 	if err := c.Call(ctx, &a, "cairn_validatorChange", subject, add); err != nil {
 		return nil, err
@@ -116,7 +122,7 @@ func (c *Client) ValidatorChange(ctx context.Context, subject crypto.Address, ad
 	return &ValidatorChange{
 		Height: uint64(a.Height), Epoch: uint64(a.Epoch), Quorum: a.Quorum, Votes: append([]crypto.Address{}, a.Votes...),
 		NewQuorum: a.NewQuorum, NewSetHash: a.NewSetHash, Validators: members(a.Validators),
-		Online: a.Online, Synced: a.Synced, Live: a.Live,
+		Online: a.Online, Synced: a.Synced, Live: a.Live, Convicted: append([]crypto.Address{}, a.Convicted...),
 	}, nil
 }
 

@@ -21,7 +21,7 @@ type changeJSON struct {
 	Hash        crypto.Hash    `json:"hash"`
 	ChainID     uint64         `json:"chainId"`
 	From        crypto.Address `json:"from"`
-	Action      string         `json:"action"` // register, withdraw, vote or revoke
+	Action      string         `json:"action"` // register, withdraw, vote, revoke or report
 	Subject     crypto.Address `json:"subject"`
 	Change      *string        `json:"change"` // of a vote: add or remove
 	Nonce       uint64         `json:"nonce"`
@@ -251,6 +251,9 @@ func foresight(d *wallet.ValidatorChange) string {
 	if d.Online != nil && d.Synced != nil {
 		seen = fmt.Sprintf("%d of them online, %d in step", *d.Online, *d.Synced)
 	}
+	if len(d.Convicted) > 0 {
+		seen += fmt.Sprintf("; %d convicted validators leave with it", len(d.Convicted))
+	}
 	return fmt.Sprintf("%d of %d votes so far; then %d validators, quorum %d; %s", len(d.Votes), d.Quorum, len(d.Validators), d.NewQuorum, seen)
 }
 
@@ -279,6 +282,7 @@ type dryRunJSON struct {
 	Online     *int             `json:"online"`
 	Synced     *int             `json:"synced"`
 	Live       *bool            `json:"live"`
+	Convicted  []crypto.Address `json:"convicted"` // validators that leave with it
 }
 
 // showDryRun prints what a change would do. An unsafe one is an error after it,
@@ -286,7 +290,7 @@ type dryRunJSON struct {
 func (t *terminal) showDryRun(c *cli.Context, subject crypto.Address, add bool, d *wallet.ValidatorChange) error {
 	data := dryRunJSON{
 		subject, changeName(add), d.Height, d.Epoch, d.Quorum, d.Votes, d.NewQuorum, d.NewSetHash, membersJSON(d.Validators),
-		d.Online, d.Synced, d.Live,
+		d.Online, d.Synced, d.Live, d.Convicted,
 	}
 	var err error
 	if c.Bool("json") {

@@ -32,7 +32,7 @@ var exitKinds = []struct {
 	{exitInterrupted, []error{context.Canceled}},
 	{exitUnreachable, []error{wallet.ErrUnreachable, wallet.ErrAnswer}},
 	{exitFailed, []error{wallet.ErrReplaced}},
-	{exitUnproven, []error{wallet.ErrUnproven}},
+	{exitUnproven, []error{wallet.ErrUnproven, wallet.ErrEvidence}},
 	{exitUnsafe, []error{errUnsafe}},
 	{exitNotFound, []error{wallet.ErrNotFound}},
 	{args.ExitUsage, []error{

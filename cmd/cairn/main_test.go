@@ -89,6 +89,8 @@ func TestScripts(t *testing.T) {
 				switch args[0] {
 				case "change":
 					l.Change(must(strconv.Atoi(args[1])), args[2] == "add")
+				case "equivocate":
+					l.Equivocate(must(strconv.Atoi(args[1])), 0, 9)
 				case "leave":
 					l.Leave(must(strconv.Atoi(args[1])))
 				case "lie":
@@ -301,6 +303,12 @@ func everyCommand(t *testing.T) map[string]func() line {
 			l := startLedger(t, dir, 4)
 			l.Seal(l.Call(lighttest.Key(0), "vote", lighttest.Key(2).Address(), false))
 			return line{[]string{"validator", "revoke"}, []string{"me", lighttest.Key(2).Address().Hex()}, append(as(dir, "validator0.key"), "--rpc", l.URL(), "--max-fee", "20gwei")}
+		},
+		"validator report": func() line {
+			dir := t.TempDir()
+			l := startLedger(t, dir, 2)
+			l.Equivocate(1, 0, 9)
+			return line{[]string{"validator", "report"}, []string{"me", lighttest.Key(1).Address().Hex()}, append(as(dir, "payer.key"), "--rpc", l.URL())}
 		},
 		"status": func() line {
 			return line{[]string{"status"}, nil, []string{"--rpc", node().HTTP(), "--json"}}

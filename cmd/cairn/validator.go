@@ -58,6 +58,15 @@ func (t *terminal) validatorCommand() *cli.Command {
 				Action: action(t.validatorVote),
 			},
 			{
+				Name: "report", Usage: "report two votes by which SUBJECT contradicted itself; FROM pays", ArgsUsage: "FROM SUBJECT",
+				Description: "The votes are what the node has kept as evidence, or a file with what cairn_evidence\n" +
+					"answers; they are checked before anything is sent. On a network whose genesis says\n" +
+					"removeEquivocators, SUBJECT leaves the validators with their next change.",
+				Flags: append(transactionFlags(),
+					&cli.StringFlag{Name: "evidence", Usage: "`FILE` of evidence in place of what the node has kept"}),
+				Action: action(t.validatorReport),
+			},
+			{
 				Name: "revoke", Usage: "take back FROM's vote on SUBJECT", ArgsUsage: "FROM SUBJECT",
 				Flags: transactionFlags(), Action: action(t.validatorRevoke),
 			},
@@ -73,6 +82,8 @@ type memberJSON struct {
 	Height  *uint64          `json:"height"`
 	Synced  *bool            `json:"synced"`
 	Votes   []crypto.Address `json:"votes"`
+
+	Convicted bool `json:"convicted"`
 }
 
 func membersJSON(list []wallet.Member) []memberJSON {
@@ -114,7 +125,7 @@ func (t *terminal) validatorList(c *cli.Context) error {
 	}
 	rows := [][]string{{"NAME", "ADDRESS", "ROLE", "ONLINE", "HEIGHT", "VOTES"}}
 	for _, m := range r.Validators {
-		rows = append(rows, memberRow(m, "validator", voteCount(m, "remove", r.Quorum)))
+		rows = append(rows, memberRow(m, validatorRole(m), voteCount(m, "remove", r.Quorum)))
 	}
 	for _, m := range r.Candidates {
 		rows = append(rows, memberRow(m, "candidate", voteCount(m, "add", r.Quorum)))
@@ -123,6 +134,13 @@ func (t *terminal) validatorList(c *cli.Context) error {
 		fmt.Fprintf(t.stderr, "%d more candidates are not shown\n", more)
 	}
 	return t.table(rows)
+}
+
+func validatorRole(m wallet.Member) string {
+	if m.Convicted {
+		return "convicted" // a validator until the next change
+	}
+	return "validator"
 }
 
 func memberRow(m wallet.Member, role, votes string) []string {
@@ -155,15 +173,16 @@ type openVoteJSON struct {
 }
 
 type validatorStatusJSON struct {
-	Height     uint64         `json:"height"`
-	Epoch      uint64         `json:"epoch"`
-	Validators int            `json:"validators"`
-	Quorum     int            `json:"quorum"`
-	Online     *int           `json:"online"`
-	Synced     *int           `json:"synced"`
-	Spare      *int           `json:"spare"` // that may still fail before the network stops
-	Candidates uint64         `json:"candidates"`
-	OpenVotes  []openVoteJSON `json:"openVotes"`
+	Height     uint64           `json:"height"`
+	Epoch      uint64           `json:"epoch"`
+	Validators int              `json:"validators"`
+	Quorum     int              `json:"quorum"`
+	Online     *int             `json:"online"`
+	Synced     *int             `json:"synced"`
+	Spare      *int             `json:"spare"` // that may still fail before the network stops
+	Candidates uint64           `json:"candidates"`
+	OpenVotes  []openVoteJSON   `json:"openVotes"`
+	Convicted  []crypto.Address `json:"convicted"` // validators that leave with the next change
 }
 
 func (t *terminal) validatorStatus(c *cli.Context) error {
@@ -173,7 +192,7 @@ func (t *terminal) validatorStatus(c *cli.Context) error {
 	}
 	data := validatorStatusJSON{
 		Height: r.Height, Epoch: r.Epoch, Validators: len(r.Validators), Quorum: r.Quorum,
-		Candidates: r.Registered, OpenVotes: []openVoteJSON{},
+		Candidates: r.Registered, OpenVotes: []openVoteJSON{}, Convicted: []crypto.Address{},
 	}
 	seen := "the node cannot tell who is online"
 	if online, synced, ok := countOnline(r.Validators); ok {
@@ -197,6 +216,12 @@ func (t *terminal) validatorStatus(c *cli.Context) error {
 				data.OpenVotes = append(data.OpenVotes, openVoteJSON{m.Address, m.Name, change, m.Votes})
 				rows = append(rows, row{"open vote", fmt.Sprintf("%s %s  %s", voteCount(m, change, r.Quorum), m.Name, m.Address.Hex())})
 			}
+		}
+	}
+	for _, m := range r.Validators {
+		if m.Convicted {
+			data.Convicted = append(data.Convicted, m.Address)
+			rows = append(rows, row{"convicted", fmt.Sprintf("leaves with the next change: %s  %s", m.Name, m.Address.Hex())})
 		}
 	}
 	open(r.Candidates, "add")

@@ -67,7 +67,7 @@ const keys = 16
 // Spec is a network of n validators in which validators and accounts are funded.
 func Spec(n int) *genesis.Spec {
 	spec := &genesis.Spec{ChainID: ChainID, Name: "light", Timestamp: 1_700_000_000_123, Rules: genesis.DefaultRules()}
-	spec.Rules.MinBlockInterval = 1
+	spec.Rules.MinBlockInterval, spec.Rules.RemoveEquivocators = 1, true
 	for i := range n {
 		spec.Validators = append(spec.Validators, Validator(i))
 	}

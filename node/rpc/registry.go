@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
@@ -36,6 +37,8 @@ type member struct {
 	Height  *hexutil.Uint64  `json:"height"` // final there, by its own word
 	Synced  *bool            `json:"synced"` // online and in step
 	Votes   []crypto.Address `json:"votes"`  // validators that vote to remove it, of a candidate to add it
+	// Convicted of contradicting itself: it leaves with the next change.
+	Convicted bool `json:"convicted"`
 }
 
 // registryAnswer is the answer of cairn_registry.
@@ -80,8 +83,9 @@ type validatorChange struct {
 	NewQuorum  int              `json:"newQuorum"`
 	NewSetHash crypto.Hash      `json:"newValidatorSetHash"`
 	Validators []member         `json:"newValidators"`
-	Online     *int             `json:"online"` // members of the new set that are here; null = unknown
-	Synced     *int             `json:"synced"` // of them, in step; null = unknown
+	Convicted  []crypto.Address `json:"convicted"` // validators that leave with any change, this one too
+	Online     *int             `json:"online"`    // members of the new set that are here; null = unknown
+	Synced     *int             `json:"synced"`    // of them, in step; null = unknown
 	// Live says that a quorum of the new set is here and in step, so that blocks
 	// go on becoming final after the change; null = unknown.
 	Live *bool `json:"live"`
@@ -111,9 +115,14 @@ func (a *cairnAPI) ValidatorChange(ctx context.Context, subject crypto.Address, 
 	if err != nil {
 		return nil, err
 	}
+	convicted, err := chain.ReadConvicted(r.state)
+	if err != nil {
+		return nil, err
+	}
 	out := &validatorChange{
 		Height: hexutil.Uint64(r.height), Epoch: hexutil.Uint64(r.epoch), Quorum: genesis.Quorum(r.set.Len()), Votes: votes[0],
 		NewQuorum: genesis.Quorum(next.Len()), NewSetHash: next.Hash(), Validators: members,
+		Convicted: append([]crypto.Address{}, convicted...),
 	}
 	if a.b.Presence != nil {
 		out.count()
@@ -176,9 +185,13 @@ func (r *registryView) members(ctx context.Context, vs []genesis.Validator) ([]m
 	if err != nil {
 		return nil, err
 	}
+	convicted, err := chain.ReadConvicted(r.state)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]member, len(vs))
 	for i, v := range vs {
-		out[i] = member{Address: v.Address, PeerID: v.PeerID, Name: v.Name, Votes: votes[i]}
+		out[i] = member{Address: v.Address, PeerID: v.PeerID, Name: v.Name, Votes: votes[i], Convicted: slices.Contains(convicted, v.Address)}
 	}
 	if r.b.Presence == nil {
 		return out, nil

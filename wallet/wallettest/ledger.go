@@ -8,12 +8,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 
+	"cairn/consensus"
+	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/ledger/chain"
 	"cairn/ledger/pool"
@@ -34,6 +37,7 @@ type Ledger struct {
 	mu     sync.Mutex
 	lies   map[string]func(result map[string]any)
 	absent map[string]bool // peer ids that are not connected
+	guilty []rpc.Evidence
 }
 
 // NewLedger starts a network of n validators on a loopback port.
@@ -44,7 +48,7 @@ func NewLedger(t testing.TB, n int) *Ledger {
 	l.reset(nil)
 	s, err := rpc.New(rpc.Config{}, rpc.Backend{
 		Ledger: l.Chain.Ledger, Pool: l.pool, Signer: l.Chain.Ledger.Config().Signer(), Submit: l.submit,
-		Status: l.status, ClientVersion: "cairnd/test", Log: slog.New(slog.DiscardHandler), Presence: l.presence,
+		Status: l.status, ClientVersion: "cairnd/test", Log: slog.New(slog.DiscardHandler), Presence: l.presence, Evidence: l.evidence,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +75,27 @@ func (l *Ledger) Leave(i int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.absent[lighttest.Validator(i).PeerID] = true
+}
+
+// Equivocate lets validator i sign two finalizes of a view of an epoch; the node
+// has them as evidence.
+func (l *Ledger) Equivocate(i int, epoch uint32, view uint64) {
+	e := rpc.Evidence{Epoch: epoch, Validator: lighttest.Key(i).Address(), Name: lighttest.Validator(i).Name}
+	for j := range e.Votes {
+		s := consensus.Subject{Kind: consensus.Finalize, Epoch: epoch, View: view, ParentView: view - 1, Block: crypto.Hash{byte(1 + j)}}
+		digest := s.Digest(consensus.Network{ChainID: lighttest.ChainID, Genesis: l.Chain.Ledger.Genesis().Hash()})
+		sig := lighttest.Key(i).Sign(digest)
+		e.Votes[j] = rpc.SignedVote{Kind: s.Kind.String(), View: view, ParentView: s.ParentView, Block: s.Block, Digest: digest, Signature: sig[:]}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.guilty = append(l.guilty, e)
+}
+
+func (l *Ledger) evidence() ([]rpc.Evidence, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.guilty), nil
 }
 
 func (l *Ledger) presence(_ context.Context, peerIDs []string) []rpc.Presence {
