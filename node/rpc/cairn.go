@@ -44,7 +44,7 @@ type transactionStatus struct {
 	BlockHash     *crypto.Hash     `json:"blockHash,omitempty"`     // final
 	BlockNumber   *hexutil.Uint64  `json:"blockNumber,omitempty"`   // final
 	Timestamp     *hexutil.Uint64  `json:"timestampMillis,omitempty"`
-	Succeeded     *bool            `json:"succeeded,omitempty"` // final
+	Succeeded     *bool            `json:"succeeded,omitempty"`  // final
 	SeenBy        *[]Witness       `json:"seenBy,omitempty"`     // waiting: validators that have it
 	NotSeenBy     *[]Witness       `json:"notSeenBy,omitempty"`  // waiting: validators that have it not
 	NotReached    *[]Witness       `json:"notReached,omitempty"` // waiting: validators that could not be asked
