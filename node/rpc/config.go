@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -10,6 +11,17 @@ type Config struct {
 	CORS   []string // origins that browsers may call from; "*" = any
 	Hosts  []string // host names that requests may name; "*" = any; IP literals and localhost always pass
 	Limits Limits
+
+	Tokens       []Token
+	RequireToken bool // whoever brings no token is refused
+}
+
+// Validate says what is wrong, naming the setting.
+func (c *Config) Validate() error {
+	if c.RequireToken && len(c.Tokens) == 0 {
+		return errors.New("rpc.require_token: there are no rpc.tokens, so nobody could come in")
+	}
+	return errors.Join(c.Limits.Validate(), validateTokens(c.Tokens))
 }
 
 // Limits bound what the outside can make the node do. A zero is the default.

@@ -69,6 +69,20 @@ func (m *method) key() string {
 	return m.name
 }
 
+// namesOf are the names that a call can have.
+func namesOf(methods []method) []string {
+	out := []string{"rpc_modules"} // go-ethereum's own
+	for _, m := range methods {
+		if m.subscription {
+			out = append(out, m.namespace+"_subscribe", m.namespace+"_unsubscribe")
+		} else {
+			out = append(out, m.name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // openRPCDocument is the answer of rpc_discover: OpenRPC 1.2.
 type openRPCDocument struct {
 	OpenRPC string `json:"openrpc"`

@@ -24,12 +24,16 @@ func (e *callError) ErrorData() any { return e.data }
 // Codes of JSON-RPC. −32603, −32005 and HTTP 429 and 5xx make clients try again:
 // they are never the answer to what will always fail.
 const (
-	codeParse         = -32700
-	codeInvalidParams = -32602
-	codeTimeout       = -32002
-	codeLimit         = -32005 // too much at once: the same request may pass later
-	codeReverted      = 3      // the registry refuses, with data
-	codeSyncTimeout   = 4      // EIP-7966: in the pool, not final in time; data is the hash
+	codeParse          = -32700
+	codeInvalidRequest = -32600
+	codeNoMethod       = -32601
+	codeInvalidParams  = -32602
+	codeDefault        = -32000
+	codeTimeout        = -32002
+	codeTooLarge       = -32003
+	codeLimit          = -32005 // too much at once: the same request may pass later
+	codeReverted       = 3      // the registry refuses, with data
+	codeSyncTimeout    = 4      // EIP-7966: in the pool, not final in time; data is the hash
 )
 
 func invalidParams(format string, args ...any) error {
@@ -40,6 +44,12 @@ func invalidParams(format string, args ...any) error {
 func tooBusy(format string, args ...any) error {
 	return &callError{code: codeLimit, text: fmt.Sprintf(format, args...)}
 }
+
+// What is answered for what is left of a batch, in go-ethereum's words.
+var (
+	errTimeout          = &callError{code: codeTimeout, text: "request timed out"}
+	errResponseTooLarge = &callError{code: codeTooLarge, text: "response too large"}
+)
 
 // What is answered about blocks that are not there, in geth's words.
 var (
@@ -66,7 +76,7 @@ func (s *service) within(ctx context.Context) (context.Context, context.CancelFu
 // overtime is the error of a method whose time is up, or whose caller has left.
 func overtime(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return &callError{code: codeTimeout, text: "request timed out"}
+		return errTimeout
 	}
 	return nil
 }

@@ -359,15 +359,15 @@ func TestWriteRate(t *testing.T) {
 	t.Parallel()
 	w := newWriteRates(Limits{WritesPerSecond: 1, WriteBurst: 3}.withDefaults())
 	for range 3 {
-		equal(t, "within the burst", w.allow("10.0.0.1"), true)
+		equal(t, "within the burst", w.allow(&caller{host: "10.0.0.1"}), true)
 	}
-	equal(t, "beyond it", w.allow("10.0.0.1"), false)
-	equal(t, "another address", w.allow("10.0.0.2"), true)
+	equal(t, "beyond it", w.allow(&caller{host: "10.0.0.1"}), false)
+	equal(t, "another address", w.allow(&caller{host: "10.0.0.2"}), true)
 	for range 10 {
-		equal(t, "loopback", w.allow("127.0.0.1"), true)
+		equal(t, "loopback", w.allow(&caller{host: "127.0.0.1"}), true)
 	}
 	for i := range 2 * maxWriters {
-		w.allow(fmt.Sprint("host", i))
+		w.allow(&caller{host: fmt.Sprint("host", i)})
 	}
 	if len(w.by) > maxWriters {
 		t.Errorf("%d addresses are remembered, at most %d", len(w.by), maxWriters)
@@ -379,21 +379,29 @@ func TestWriteRate(t *testing.T) {
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, options{cfg: Config{Limits: Limits{Concurrent: 1}}})
-	f.server.busy <- struct{}{}
-	free := time.AfterFunc(20*time.Millisecond, func() { <-f.server.busy })
+	check(t, f.server.busy.enter(t.Context(), nil, "10.0.0.1"))
+	free := time.AfterFunc(20*time.Millisecond, func() { f.server.busy.leave("10.0.0.1") })
 	defer free.Stop()
 	status, _ := f.post(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
 	equal(t, "after a wait", status, 200)
 }
 
-// TestRequestTime: what takes too long is answered with an error in time.
+// TestRequestTime: who waits for a receipt is told the hash before the request's
+// time is up, and the rest of a batch is told that it is.
 func TestRequestTime(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(time.Second)}}})
-	// The method's own limit is a second at least, the request's a little less.
-	code, text := f.callError("eth_sendRawTransactionSync", rawHex(transfer(key(0), 0)), 60_000)
-	equal(t, "code", code, -32002)
-	contains(t, text, "timed out")
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(200 * time.Millisecond)}}})
+	wait := func(k int) rpc.BatchElem {
+		return rpc.BatchElem{Method: "eth_sendRawTransactionSync", Args: []any{rawHex(transfer(key(k), 0)), 60_000}, Result: new(string)}
+	}
+	batch := []rpc.BatchElem{wait(0), wait(1), {Method: "eth_chainId", Result: new(string)}}
+	check(t, f.dial().BatchCall(batch))
+	for i, want := range []int{codeSyncTimeout, codeTimeout, codeTimeout} {
+		var e rpc.Error
+		if !errors.As(batch[i].Error, &e) || e.ErrorCode() != want {
+			t.Errorf("%d: %v, want code %d", i, batch[i].Error, want)
+		}
+	}
 }
 
 func TestLimits(t *testing.T) {
@@ -421,7 +429,7 @@ func TestSlowBody(t *testing.T) {
 		check(t, err)
 		slow = append(slow, c)
 	}
-	eventually(t, "the slow ones have every place", func() bool { return len(f.server.busy) == 3 })
+	eventually(t, "the slow ones have every place", func() bool { return f.server.busy.taken() == 3 })
 	status, _ := f.post(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
 	equal(t, "others", status, 200)
 	for _, c := range slow {

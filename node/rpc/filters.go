@@ -57,7 +57,7 @@ func (f *filters) add(ctx context.Context, x *filter) (rpc.ID, error) {
 	if now.Sub(f.swept) > time.Duration(f.limits.FilterLife)/8 || len(f.byID) >= f.limits.Filters {
 		f.sweep(now)
 	}
-	x.host, x.used = remoteHost(rpc.PeerInfoFromContext(ctx).RemoteAddr), now
+	x.host, x.used = callerOf(ctx).host, now
 	if len(f.byID) >= f.limits.Filters || !exempt(x.host) && f.by[x.host] >= f.limits.FiltersPerAddress {
 		return "", tooBusy("too many filters: at most %d from one address, %d in all; uninstall some", f.limits.FiltersPerAddress, f.limits.Filters)
 	}

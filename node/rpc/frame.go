@@ -23,7 +23,9 @@ type frame struct {
 
 // call is one member of a request, as its bytes: nil = absent.
 type call struct {
-	id, method []byte
+	raw                         []byte
+	id, method, params, version []byte
+	odd                         bool // it is no object, or has keys that are unknown, escaped or there twice
 }
 
 // readFrame looks at one HTTP body or WebSocket message, which need not be JSON.
@@ -71,8 +73,9 @@ func (f *frame) subscribes() bool {
 
 // readCall finds the fields of one member; of one that is no object, none.
 func readCall(b []byte) call {
-	var c call
+	c := call{raw: b}
 	if len(b) == 0 || b[0] != '{' {
+		c.odd = true
 		return c
 	}
 	for i := skipSpace(b, 1); i < len(b) && b[i] == '"'; {
@@ -83,13 +86,7 @@ func readCall(b []byte) call {
 		}
 		i = skipSpace(b, i+1)
 		end = skipValue(b, i)
-		value := b[i:end]
-		switch string(key) {
-		case `"id"`:
-			c.id = value
-		case `"method"`:
-			c.method = value
-		}
+		c.set(key, b[i:end])
 		if i = skipSpace(b, end); i >= len(b) || b[i] != ',' {
 			break
 		}
@@ -97,6 +94,52 @@ func readCall(b []byte) call {
 	}
 	return c
 }
+
+func (c *call) set(key, value []byte) {
+	var field *[]byte
+	switch string(key) {
+	case `"id"`:
+		field = &c.id
+	case `"method"`:
+		field = &c.method
+	case `"params"`:
+		field = &c.params
+	case `"jsonrpc"`:
+		field = &c.version
+	default:
+		c.odd = true
+		return
+	}
+	c.odd = c.odd || *field != nil
+	*field = value
+}
+
+// plain says whether a call of a request that is JSON is written as every client
+// writes it: then it can be answered without go-ethereum's server.
+func (c *call) plain() bool {
+	return !c.odd && string(c.version) == `"2.0"` && plainID(c.id) && len(c.name()) > 0 &&
+		(len(c.params) == 0 || c.params[0] == '[')
+}
+
+// plainID is a number or a text that needs no escapes: an answer repeats it as
+// it is.
+func plainID(id []byte) bool {
+	if len(id) == 0 || len(id) > maxPlainID {
+		return false
+	}
+	if id[0] == '"' {
+		for _, c := range id[1 : len(id)-1] {
+			if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+				return false
+			}
+		}
+		return len(id) >= 2
+	}
+	return id[0] == '-' || id[0] >= '0' && id[0] <= '9'
+}
+
+// maxPlainID bounds the ids that are repeated without go-ethereum's server.
+const maxPlainID = 128
 
 // members calls f for each member of a list.
 func members(b []byte, f func([]byte)) {
@@ -148,9 +191,9 @@ func skipValue(b []byte, i int) int {
 }
 
 // name is the method's name, if it is written without escapes, as every client
-// does.
+// does; else nil.
 func (c *call) name() []byte {
-	if n := len(c.method); n >= 2 && c.method[0] == '"' {
+	if n := len(c.method); n >= 2 && c.method[0] == '"' && bytes.IndexByte(c.method, '\\') < 0 {
 		return c.method[1 : n-1]
 	}
 	return nil
@@ -186,10 +229,10 @@ func parseError(err error) []byte {
 // outcome reads the first bytes of an answer as go-ethereum writes it: the id it
 // is of, and the error code, 0 for a result. ok is false for notifications and
 // batches.
-func outcome(head []byte) (id string, code int, ok bool) {
+func outcome(head []byte) (id []byte, code int, ok bool) {
 	rest, ok := bytes.CutPrefix(head, []byte(`{"jsonrpc":"2.0","id":`))
 	if !ok || len(rest) == 0 {
-		return "", 0, false
+		return nil, 0, false
 	}
 	var end int
 	if rest[0] == '"' {
@@ -200,12 +243,12 @@ func outcome(head []byte) (id string, code int, ok bool) {
 		}
 		end++
 	} else if end = bytes.IndexByte(rest, ','); end < 0 {
-		return "", 0, false
+		return nil, 0, false
 	}
 	if end > len(rest) {
-		return "", 0, false
+		return nil, 0, false
 	}
-	id, rest = string(rest[:end]), rest[end:]
+	id, rest = rest[:end], rest[end:]
 	if rest, ok = bytes.CutPrefix(rest, []byte(`,"error":{"code":`)); !ok {
 		return id, 0, true
 	}

@@ -72,7 +72,7 @@ func TestOutcome(t *testing.T) {
 		{``, "", 0, false},
 	} {
 		id, code, ok := outcome([]byte(x.answer))
-		if id != x.id || code != x.code || ok != x.ok {
+		if string(id) != x.id || code != x.code || ok != x.ok {
 			t.Errorf("%s: %q %d %t", x.answer, id, code, ok)
 		}
 	}

@@ -1,12 +1,12 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -25,13 +25,14 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limits := &s.service.limits
-	if !s.enter(r.Context()) {
+	who := callerOf(r.Context()).share()
+	if !s.enter(r.Context(), who) {
 		s.service.meters.refused("busy")
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, fmt.Sprintf("too many requests at once (rpc.limits.concurrent = %d)", limits.Concurrent), http.StatusTooManyRequests)
 		return
 	}
-	defer func() { <-s.busy }()
+	defer s.busy.leave(who)
 
 	// A body that trickles in, or a reader that does not read, holds its place
 	// for this long only.
@@ -41,7 +42,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = control.SetWriteDeadline(end.Add(time.Second))
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limits.BodyBytes)))
+	body, err := readBody(w, r, limits.BodyBytes)
 	if err != nil {
 		s.refuseBody(w, err)
 		return
@@ -61,41 +62,54 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.service.waiting.Add(-int64(len(out.body)))
-	w.Header().Set("Content-Type", "application/json")
+	h := w.Header()
+	h["Content-Type"] = jsonType
 	if out.status != http.StatusOK {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(out.status)
+		h["Content-Type"] = textType
 	}
+	h["Content-Length"] = []string{strconv.Itoa(len(out.body))}
+	w.WriteHeader(out.status)
 	_, _ = w.Write(out.body)
 }
 
-// answer has one request answered by go-ethereum's server. What costs much is
-// done for a few requests at a time, and an answer counts as waiting until the
-// caller has taken len(body) off again: so that neither many large requests at
-// once nor readers that do not read fill the memory.
-func (s *Server) answer(r *http.Request, body []byte, f *frame) (*collector, error) {
+// Values of Content-Type, as the headers of an answer hold them.
+var (
+	jsonType = []string{"application/json"}
+	textType = []string{"text/plain; charset=utf-8"}
+)
+
+// readBody reads a body of at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= smallBody {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
+}
+
+// smallBody is the length that is taken at its word.
+const smallBody = 1 << 10
+
+// answer has one request answered. What costs much is done for a few requests at
+// a time, and an answer counts as waiting until the caller has taken len(body)
+// off again: so that neither many large requests at once nor readers that do not
+// read fill the memory.
+func (s *Server) answer(r *http.Request, body []byte, f *frame) (reply, error) {
 	svc := s.service
 	if f.heavy() {
-		select {
-		case svc.heavy <- struct{}{}:
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
-		case <-svc.stopping:
-			return nil, errStopping
+		who := callerOf(r.Context()).share()
+		if err := svc.heavy.enter(r.Context(), svc.stopping, who); err != nil {
+			return reply{}, err
 		}
-		defer func() { <-svc.heavy }()
+		defer svc.heavy.leave(who)
 	}
-	// go-ethereum's server takes the time limit of a request from here. Its answer
-	// then is an error for what was not done in time, in a batch too.
-	ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{WriteTimeout: time.Duration(svc.limits.RequestTime)}) //nolint:gosec // it only carries the limit
-	r = r.WithContext(ctx)
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	start, out := time.Now(), &collector{header: make(http.Header), status: http.StatusOK}
-	s.rpc.ServeHTTP(out, r)
-	svc.meters.answered(f, time.Since(start), out.body[:min(len(out.body), headBytes)])
+	meter, start := svc.meters.arrived(f), time.Now()
+	out := s.dispatch(r, body, f)
+	meter.seconds.Observe(time.Since(start).Seconds())
 	if n := svc.waiting.Add(int64(len(out.body))); n > int64(svc.limits.WaitingBytes) && len(out.body) > smallAnswer {
 		svc.waiting.Add(-int64(len(out.body)))
-		return nil, errTooMuchWaits
+		return reply{}, errTooMuchWaits
 	}
 	return out, nil
 }
@@ -105,21 +119,13 @@ func (s *Server) answer(r *http.Request, body []byte, f *frame) (*collector, err
 const smallAnswer = 16 << 10
 
 // enter takes a place among the requests that are served.
-func (s *Server) enter(ctx context.Context) bool {
-	select {
-	case s.busy <- struct{}{}:
+func (s *Server) enter(ctx context.Context, who string) bool {
+	if s.busy.tryEnter(who) {
 		return true
-	default:
 	}
-	wait := time.NewTimer(busyWait)
-	defer wait.Stop()
-	select {
-	case s.busy <- struct{}{}:
-		return true
-	case <-wait.C:
-	case <-ctx.Done():
-	}
-	return false
+	ctx, cancel := context.WithTimeout(ctx, busyWait)
+	defer cancel()
+	return s.busy.enter(ctx, s.service.stopping, who) == nil
 }
 
 func (s *Server) refuseBody(w http.ResponseWriter, err error) {

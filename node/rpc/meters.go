@@ -3,7 +3,6 @@ package rpc
 import (
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -14,10 +13,19 @@ const (
 	labelBatch   = "batch"
 )
 
+// methodMeter are the metrics of one method, ready to be counted.
+type methodMeter struct {
+	name    string
+	calls   prometheus.Counter
+	seconds prometheus.Observer
+}
+
 // meters are the metrics of the listener. Methods of batches are counted one by
-// one; time and errors are those of the batch as a whole.
+// one; their time is that of the batch as a whole.
 type meters struct {
-	known    map[string]string // each name is its own value
+	known    map[string]*methodMeter
+	unknown  *methodMeter
+	batch    *methodMeter
 	calls    *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -26,21 +34,15 @@ type meters struct {
 
 func newMeters(r prometheus.Registerer, methods []method, s *service) (*meters, error) {
 	m := &meters{
-		known:    make(map[string]string, len(methods)),
+		known:    make(map[string]*methodMeter, len(methods)),
 		calls:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_calls_total", Help: "JSON-RPC calls by method."}, []string{"method"}),
 		errors:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_errors_total", Help: "JSON-RPC calls that were answered with an error, by method and code."}, []string{"method", "code"}),
 		seconds:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cairn_rpc_seconds", Help: "Time to answer a JSON-RPC call that came alone, or a batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9)}, []string{"method"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_refused_total", Help: "Requests and connections that a limit refused, by limit."}, []string{"limit"}),
 	}
-	know := func(name string) { m.known[name] = name }
-	know("rpc_modules") // go-ethereum's own
-	for _, x := range methods {
-		if x.subscription {
-			know(x.namespace + "_subscribe")
-			know(x.namespace + "_unsubscribe")
-		} else {
-			know(x.name)
-		}
+	m.unknown, m.batch = m.of(labelUnknown), m.of(labelBatch)
+	for _, name := range namesOf(methods) {
+		m.known[name] = m.of(name)
 	}
 	if r == nil {
 		return m, nil
@@ -60,36 +62,34 @@ func newMeters(r prometheus.Registerer, methods []method, s *service) (*meters, 
 	return m, errors.Join(errs...)
 }
 
-// label keeps names that a caller invents out of the metrics.
-func (m *meters) label(method []byte) string {
-	if name, ok := m.known[string(method)]; ok {
-		return name
+func (m *meters) of(label string) *methodMeter {
+	return &methodMeter{name: label, calls: m.calls.WithLabelValues(label), seconds: m.seconds.WithLabelValues(label)}
+}
+
+// method keeps names that a caller invents out of the metrics.
+func (m *meters) method(name []byte) *methodMeter {
+	if x, ok := m.known[string(name)]; ok {
+		return x
 	}
-	return labelUnknown
+	return m.unknown
 }
 
 func (m *meters) refused(limit string) { m.refusals.WithLabelValues(limit).Inc() }
 
 // arrived counts the calls of a request and answers what its time is put under.
-func (m *meters) arrived(f *frame) string {
+func (m *meters) arrived(f *frame) *methodMeter {
 	for i := range f.calls {
-		m.calls.WithLabelValues(m.label(f.calls[i].name())).Inc()
+		m.method(f.calls[i].name()).calls.Inc()
 	}
 	if f.batch || len(f.calls) != 1 {
-		return labelBatch
+		return m.batch
 	}
-	return m.label(f.calls[0].name())
+	return m.method(f.calls[0].name())
 }
 
-// answered notes one HTTP request.
-func (m *meters) answered(f *frame, took time.Duration, head []byte) {
-	label := m.arrived(f)
-	m.took(label, took, head)
-}
-
-func (m *meters) took(label string, took time.Duration, head []byte) {
-	m.seconds.WithLabelValues(label).Observe(took.Seconds())
-	if _, code, ok := outcome(head); ok && code != 0 {
-		m.errors.WithLabelValues(label, strconv.Itoa(code)).Inc()
+// answered counts an answer that is an error.
+func (m *meters) answered(x *methodMeter, answer []byte) {
+	if _, code, ok := outcome(answer[:min(len(answer), headBytes)]); ok && code != 0 {
+		m.errors.WithLabelValues(x.name, strconv.Itoa(code)).Inc()
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/common/math"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/rpc"
 	"golang.org/x/time/rate"
 
 	"cairn/crypto"
@@ -36,7 +35,7 @@ func (a *ethAPI) SendRawTransaction(ctx context.Context, raw hexutil.Bytes) (cry
 }
 
 func (a *ethAPI) submit(ctx context.Context, raw hexutil.Bytes) (*types.Transaction, error) {
-	if !a.b.writes.allow(remoteHost(rpc.PeerInfoFromContext(ctx).RemoteAddr)) {
+	if !a.b.writes.allow(callerOf(ctx)) {
 		a.b.meters.refused("writes")
 		return nil, tooBusy("too many transactions from your address: at most %d a second, %d at once; try again later",
 			a.b.limits.WritesPerSecond, a.b.limits.WriteBurst)
@@ -56,7 +55,8 @@ func (a *ethAPI) SendRawTransactionSync(ctx context.Context, raw hexutil.Bytes, 
 	if timeoutMillis != nil && *timeoutMillis > 0 {
 		wait = time.Duration(min(uint64(*timeoutMillis), uint64(maxSyncWait/time.Millisecond))) * time.Millisecond
 	}
-	wait = min(wait, max(time.Duration(a.b.limits.RequestTime)-syncMargin, syncMargin))
+	most := time.Duration(a.b.limits.RequestTime)
+	wait = min(wait, most-min(syncMargin, most/4))
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	next := a.b.heads.next()
@@ -109,9 +109,11 @@ func newWriteRates(l Limits) *writeRates {
 	return &writeRates{limits: l, by: make(map[string]*rate.Limiter)}
 }
 
-// allow takes one from the allowance of a host.
-func (w *writeRates) allow(host string) bool {
-	if host == "" || exempt(host) {
+// allow takes one from the allowance of a caller's host. A token with a rate has
+// been held to that.
+func (w *writeRates) allow(c *caller) bool {
+	host := c.host
+	if host == "" || exempt(host) || c.grant != nil && c.grant.rate != nil {
 		return true
 	}
 	w.mu.Lock()

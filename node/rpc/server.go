@@ -65,8 +65,9 @@ type service struct {
 	writes   *writeRates
 	sockets  *sockets
 	meters   *meters
-	heavy    chan struct{} // one place for each heavy request that is worked on
-	waiting  atomic.Int64  // bytes of answers that wait for their readers
+	heavy    *places // of heavy requests that are worked on
+	methods  map[string]*callable
+	waiting  atomic.Int64 // bytes of answers that wait for their readers
 	openRPC  json.RawMessage
 	stopping <-chan struct{}
 }
@@ -91,25 +92,30 @@ type Server struct {
 	http    http.Handler
 	origins []string
 	hosts   []string
-	busy    chan struct{} // one place for each HTTP request that is served
+	busy    *places // of HTTP requests that are served
+	grants  []grant
+	closed  bool // to who brings no token
 	stop    context.CancelFunc
 }
 
 // New registers the methods. Stop ends what it starts.
 func New(cfg Config, b Backend) (*Server, error) {
-	if err := cfg.Limits.Validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if b.Log == nil {
+		b.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, end := context.WithCancel(context.Background())
 	limits := cfg.Limits.withDefaults()
 	svc := &service{
 		Backend: b, limits: limits, heads: newHeads(b.Ledger), filters: newFilters(limits), writes: newWriteRates(limits),
-		sockets: newSockets(limits), heavy: make(chan struct{}, limits.Heavy), stopping: ctx.Done(),
+		sockets: newSockets(limits), heavy: newPlaces(limits.Heavy), stopping: ctx.Done(),
 	}
 	cancel := func() { end(); svc.heads.cancel() }
 	s := &Server{
 		service: svc, rpc: rpc.NewServer(), origins: cfg.CORS, hosts: cfg.Hosts,
-		busy: make(chan struct{}, limits.Concurrent), stop: end,
+		busy: newPlaces(limits.Concurrent), closed: cfg.RequireToken, stop: end,
 	}
 	s.rpc.SetBatchLimits(limits.Batch, limits.ResponseBytes)
 	s.rpc.SetHTTPBodyLimit(limits.BodyBytes)
@@ -120,6 +126,10 @@ func New(cfg Config, b Backend) (*Server, error) {
 		for _, api := range receivers {
 			err = errors.Join(err, s.rpc.RegisterName(name, api))
 		}
+	}
+	svc.methods = callables(apis)
+	if err == nil {
+		s.grants, err = newGrants(cfg.Tokens, namesOf(methods))
 	}
 	if err == nil {
 		svc.openRPC, err = describe(methods, b.ClientVersion)
@@ -155,12 +165,20 @@ func (s *Server) Stop() {
 	s.rpc.Stop()
 }
 
-// ServeHTTP checks the host and the origin, and tells HTTP from WebSocket.
+// ServeHTTP checks the host, the token and the origin, and tells HTTP from
+// WebSocket.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.hostAllowed(r.Host) {
 		http.Error(w, "invalid host specified: add it to rpc.hosts", http.StatusForbidden)
 		return
 	}
+	who, ok := s.identify(r)
+	if !ok {
+		s.service.meters.refused("token")
+		http.Error(w, "this needs a token in the path: http://HOST/TOKEN, one of rpc.tokens", http.StatusUnauthorized)
+		return
+	}
+	r = r.WithContext(withCaller(r.Context(), who))
 	if isWebSocket(r) {
 		if origin := r.Header.Get("Origin"); origin != "" && !s.originAllowed(origin) {
 			http.Error(w, "origin not allowed: add it to rpc.cors", http.StatusForbidden)
@@ -170,6 +188,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.http.ServeHTTP(w, r)
+}
+
+// identify finds out who asks, by the token in the path. A preflight of a browser
+// comes without a body and is answered to everybody.
+func (s *Server) identify(r *http.Request) (*caller, bool) {
+	who := &caller{host: remoteHost(r.RemoteAddr)}
+	path := strings.Trim(r.URL.Path, "/")
+	if len(s.grants) == 0 || path == "" {
+		return who, !s.closed || r.Method == http.MethodOptions
+	}
+	who.grant = findGrant(s.grants, path)
+	return who, who.grant != nil
 }
 
 func isWebSocket(r *http.Request) bool {

@@ -73,7 +73,7 @@ type outgoing struct {
 
 // begun is a call that is being answered.
 type begun struct {
-	label string
+	meter *methodMeter
 	at    time.Time
 }
 
@@ -138,6 +138,16 @@ func (c *socket) Read(p []byte) (int, error) {
 			}
 			continue
 		}
+		if f.subscribes() {
+			if err := c.server.service.allowed(c.request.Context(), &f.calls[0]); err != nil {
+				raw := appendError(nil, f.calls[0].id, err)
+				c.waiting.Add(int64(len(raw)))
+				if err := c.enqueue(raw); err != nil {
+					return 0, err
+				}
+				continue
+			}
+		}
 		if !c.begin(&f) {
 			return 0, io.EOF
 		}
@@ -160,9 +170,9 @@ func (c *socket) begin(f *frame) bool {
 		return false
 	}
 	if f.subscribes() {
-		label := c.meters.arrived(f)
+		meter := c.meters.arrived(f)
 		c.mu.Lock()
-		c.began[string(f.calls[0].id)] = begun{label: label, at: time.Now()}
+		c.began[string(f.calls[0].id)] = begun{meter: meter, at: time.Now()}
 		c.mu.Unlock()
 	}
 	return true
@@ -195,11 +205,12 @@ func (c *socket) Write(p []byte) (int, error) {
 	head := p[:min(len(p), headBytes)]
 	if id, _, ok := outcome(head); ok {
 		c.mu.Lock()
-		b, known := c.began[id]
-		delete(c.began, id)
+		b, known := c.began[string(id)]
+		delete(c.began, string(id))
 		c.mu.Unlock()
 		if known {
-			c.meters.took(b.label, time.Since(b.at), head)
+			b.meter.seconds.Observe(time.Since(b.at).Seconds())
+			c.meters.answered(b.meter, head)
 		}
 	}
 	select {

@@ -369,8 +369,8 @@ func TestMemory(t *testing.T) {
 	}
 	svc.waiting.Store(0)
 
-	svc.heavy <- struct{}{}
-	free := time.AfterFunc(50*time.Millisecond, func() { <-svc.heavy })
+	check(t, svc.heavy.enter(t.Context(), nil, "10.0.0.1"))
+	free := time.AfterFunc(50*time.Millisecond, func() { svc.heavy.leave("10.0.0.1") })
 	defer free.Stop()
 	equal(t, "light beside heavy", f.call("eth_chainId"), any("0x1cbd"))
 	f.call("rpc_discover") // waits for its turn

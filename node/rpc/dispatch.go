@@ -1,0 +1,293 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/rpc"
+)
+
+// callable is a method of an API, ready to be called. go-ethereum's server has
+// the same methods and decides about everything that is not a plain call of one:
+// what is answered here is answered there alike, only slower.
+type callable struct {
+	name     string
+	fn       reflect.Value // bound to its receiver
+	context  bool          // takes one first
+	params   []reflect.Type
+	optional int // params from here on may be absent
+	fails    bool
+}
+
+// callables are the methods that are no subscriptions, by name.
+func callables(apis map[string][]any) map[string]*callable {
+	out := make(map[string]*callable)
+	for namespace, receivers := range apis {
+		for _, r := range receivers {
+			for i := range reflect.TypeOf(r).NumMethod() {
+				m := methodOf(namespace, reflect.TypeOf(r).Method(i))
+				if m.subscription {
+					continue
+				}
+				c := &callable{name: m.name, fn: reflect.ValueOf(r).Method(i), params: m.params, optional: len(m.params)}
+				t := c.fn.Type()
+				c.context = t.NumIn() > 0 && t.In(0) == typeContext
+				c.fails = t.NumOut() > 0 && t.Out(t.NumOut()-1) == typeError
+				for c.optional > 0 && m.params[c.optional-1].Kind() == reflect.Pointer {
+					c.optional--
+				}
+				out[m.name] = c
+			}
+		}
+	}
+	return out
+}
+
+// arguments decodes the parameters of a plain call. It is false if anything is
+// wrong with them: go-ethereum's server then says what.
+func (c *callable) arguments(ctx context.Context, params []byte) ([]reflect.Value, bool) {
+	args, ok := make([]reflect.Value, 0, 4), true
+	if c.context {
+		args = append(args, reflect.ValueOf(ctx))
+	}
+	n := 0
+	members(params, func(raw []byte) {
+		if !ok || n == len(c.params) {
+			ok = false
+			return
+		}
+		v := reflect.New(c.params[n])
+		ok = decodeArgument(raw, v.Interface(), c.params[n].Kind() == reflect.Pointer)
+		args = append(args, v.Elem())
+		n++
+	})
+	if !ok || n < c.optional {
+		return nil, false
+	}
+	for ; n < len(c.params); n++ {
+		args = append(args, reflect.Zero(c.params[n]))
+	}
+	return args, true
+}
+
+func decodeArgument(raw []byte, into any, nullable bool) bool {
+	if string(raw) == "null" {
+		return nullable
+	}
+	switch v := into.(type) {
+	case **rpc.BlockNumberOrHash: // nearly always a tag
+		if n, ok := blockTags[string(raw)]; ok {
+			at := rpc.BlockNumberOrHashWithNumber(n)
+			*v = &at
+			return true
+		}
+	case json.Unmarshaler:
+		return v.UnmarshalJSON(raw) == nil
+	}
+	return json.Unmarshal(raw, into) == nil
+}
+
+var blockTags = map[string]rpc.BlockNumber{
+	`"latest"`: rpc.LatestBlockNumber, `"pending"`: rpc.PendingBlockNumber, `"safe"`: rpc.SafeBlockNumber,
+	`"finalized"`: rpc.FinalizedBlockNumber, `"earliest"`: rpc.EarliestBlockNumber,
+}
+
+// encodedAnswer is an answer that is JSON already.
+type encodedAnswer interface{ encoded() []byte }
+
+// call runs the method and answers its result as JSON.
+func (s *service) call(ctx context.Context, c *callable, args []reflect.Value) (result []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.Log.Error("a JSON-RPC method crashed; report this with the lines below", "method", c.name, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			result, err = nil, &callError{code: codeDefault, text: "method handler crashed"}
+		}
+	}()
+	out := c.fn.Call(args)
+	if n := len(out); c.fails && !out[n-1].IsNil() {
+		err := out[n-1].Interface().(error)
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			err = overtime(ctx)
+		}
+		return nil, err
+	}
+	if len(out) == 0 || out[0].Type() == typeError {
+		return []byte("null"), nil
+	}
+	switch v := out[0].Interface().(type) {
+	case encodedAnswer:
+		if raw := v.encoded(); raw != nil {
+			return raw, nil
+		}
+		return []byte("null"), nil
+	case json.RawMessage:
+		return v, nil
+	default:
+		return json.Marshal(v)
+	}
+}
+
+// reply is what goes back for a request; a nil body is nothing.
+type reply struct {
+	status int
+	body   []byte
+}
+
+// dispatch answers a request within its time: plain calls here, anything else by
+// go-ethereum's server. r carries the caller in its context.
+func (s *Server) dispatch(r *http.Request, body []byte, f *frame) reply {
+	switch n := len(f.calls); {
+	case n == 0 || f.batch && n > s.service.limits.Batch || !jsonContent(r) || !json.Valid(body):
+		return s.foreign(r, body, time.Time{}) // runs no method
+	case !f.batch:
+		end := time.Now().Add(time.Duration(s.service.limits.RequestTime))
+		return reply{status: http.StatusOK, body: s.one(r, &f.calls[0], nil, end)}
+	}
+	return s.batch(r, f)
+}
+
+// batch answers calls one after the other. What does not fit, in time or in
+// bytes, is an error in its place.
+func (s *Server) batch(r *http.Request, f *frame) reply {
+	end := time.Now().Add(time.Duration(s.service.limits.RequestTime))
+	ctx, cancel := context.WithDeadline(r.Context(), end)
+	defer cancel()
+	r = r.WithContext(ctx)
+	out := append(make([]byte, 0, 128*len(f.calls)), '[')
+	var over *callError // of the rest of the batch
+	for i := range f.calls {
+		c := &f.calls[i]
+		if over == nil && ctx.Err() != nil {
+			over = errTimeout
+		}
+		if over != nil && c.id == nil && !c.odd {
+			continue // a notification
+		}
+		before := len(out)
+		if before > 1 {
+			out = append(out, ',')
+		}
+		start := len(out)
+		if over == nil {
+			out = s.one(r, c, out, end)
+		}
+		if over == nil && start > 1 && len(out) > s.service.limits.ResponseBytes {
+			over = errResponseTooLarge
+			out = out[:start]
+		}
+		if over != nil {
+			out = appendError(out, c.id, over)
+		}
+		if len(out) == start { // a notification is not answered
+			out = out[:before]
+		}
+	}
+	if len(out) == 1 {
+		return reply{status: http.StatusOK}
+	}
+	return reply{status: http.StatusOK, body: append(out, ']')}
+}
+
+// one appends the answer of one call, if it has one.
+func (s *Server) one(r *http.Request, c *call, out []byte, end time.Time) []byte {
+	before := len(out)
+	out = s.answerCall(r, c, out, end)
+	s.service.meters.answered(s.service.meters.method(c.name()), out[before:])
+	return out
+}
+
+func (s *Server) answerCall(r *http.Request, c *call, out []byte, end time.Time) []byte {
+	svc := s.service
+	if err := svc.allowed(r.Context(), c); err != nil {
+		return appendError(out, c.id, err)
+	}
+	m := svc.methods[string(c.name())]
+	if m == nil || !c.plain() {
+		return append(out, s.foreign(r, c.raw, end).body...)
+	}
+	ctx := r.Context()
+	if _, ok := ctx.Deadline(); m.context && !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+	}
+	args, ok := m.arguments(ctx, c.params)
+	if !ok {
+		return append(out, s.foreign(r, c.raw, end).body...)
+	}
+	result, err := svc.call(ctx, m, args)
+	if err != nil {
+		return appendError(out, c.id, err)
+	}
+	if need := len(out) + len(c.id) + len(result) + 40; need > cap(out) {
+		grown := make([]byte, len(out), max(need, 2*cap(out)))
+		copy(grown, out)
+		out = grown
+	}
+	out = append(out, `{"jsonrpc":"2.0","id":`...)
+	out = append(out, c.id...)
+	out = append(out, `,"result":`...)
+	out = append(out, result...)
+	return append(out, '}')
+}
+
+// foreign has bytes answered by go-ethereum's server.
+func (s *Server) foreign(r *http.Request, body []byte, end time.Time) reply {
+	left := time.Duration(s.service.limits.RequestTime)
+	if !end.IsZero() {
+		left = max(time.Until(end), time.Second)
+	}
+	// go-ethereum's server takes the time limit of a request from here. Its answer
+	// then is an error for what was not done in time.
+	ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{WriteTimeout: left}) //nolint:gosec // it only carries the limit
+	r = r.WithContext(ctx)
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	out := &collector{header: make(http.Header), status: http.StatusOK}
+	s.rpc.ServeHTTP(out, r)
+	return reply{status: out.status, body: bytes.TrimSuffix(out.body, []byte("\n"))}
+}
+
+// appendError appends what go-ethereum's server answers when a method fails.
+func appendError(out, id []byte, err error) []byte {
+	e := struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
+	}{Code: codeDefault, Message: err.Error()}
+	if c, ok := err.(rpc.Error); ok { //nolint:errorlint // as go-ethereum's server: a wrapped error has another text
+		e.Code = c.ErrorCode()
+	}
+	if d, ok := err.(rpc.DataError); ok { //nolint:errorlint // likewise
+		e.Data = d.ErrorData()
+	}
+	if len(id) == 0 || id[0] == '{' || id[0] == '[' {
+		id = []byte("null")
+	}
+	raw, marshalErr := json.Marshal(e)
+	if marshalErr != nil {
+		raw, _ = json.Marshal(map[string]any{"code": codeDefault, "message": marshalErr.Error()})
+	}
+	out = append(append(append(out, `{"jsonrpc":"2.0","id":`...), id...), `,"error":`...)
+	return append(append(out, raw...), '}')
+}
+
+// jsonContent says whether a body says of itself that it is JSON, as
+// go-ethereum's server wants it.
+func jsonContent(r *http.Request) bool {
+	v := r.Header.Get("Content-Type")
+	if v == "application/json" {
+		return true
+	}
+	v, _, err := mime.ParseMediaType(v)
+	return err == nil && (strings.EqualFold(v, "application/json") || v == "application/json-rpc" || v == "application/jsonrequest")
+}
