@@ -24,6 +24,7 @@ type Options struct {
 	MemTableBytes uint64 // one memtable, of which up to three are held; default 32 MiB
 	MaxOpenFiles  int    // default 512
 	NoHistory     bool   // keep neither balances at old heights nor transactions by address
+	Lazy          bool   // Commit does not wait for the disk: to build a database that can be built again
 
 	// OnFailure is told once of a failure that happened outside any call, in one
 	// of Pebble's own goroutines, after which the process must not go on. If it
@@ -72,6 +73,7 @@ type Store struct {
 	dir       string
 	directory *pebble.Lock
 	noHistory bool
+	lazy      bool
 	head      atomic.Pointer[headRow] // nil before block 0
 	failed    atomic.Pointer[error]
 	onFailure func(error)
@@ -81,7 +83,7 @@ type Store struct {
 // Errors: ErrNewerFormat, ErrForeign, ErrCorrupt, ErrLocked, or a failure of the
 // file system.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, fs: o.FS, noHistory: o.NoHistory, onFailure: o.OnFailure}
+	s := &Store{dir: dir, fs: o.FS, noHistory: o.NoHistory, lazy: o.Lazy, onFailure: o.OnFailure}
 	if s.fs == nil {
 		s.fs = vfs.Default
 	}

@@ -171,6 +171,8 @@ type Commit struct {
 // Commit writes final blocks, oldest first, in one atomic, synced batch and moves
 // the head to the last. Their bodies must have been put. With a Floor, which only
 // the last may have, the bodies that can never be final any more go too.
+// With Options.Lazy it does not wait for the disk: a power loss takes the newest
+// commits, but never one and not those after it, because the log is one sequence.
 // Errors: ErrOutOfOrder, ErrNotFound (no body), or a failure.
 func (s *Store) Commit(blocks ...*Commit) error {
 	old := s.head.Load()
@@ -209,7 +211,7 @@ func (s *Store) Commit(blocks ...*Commit) error {
 		row.Floor, row.swept = *last.Floor, row.Height
 	}
 	_ = b.Set(headKey, row.encode(), nil)
-	if err := s.apply(fmt.Sprintf("block %d", row.Height), b, true); err != nil {
+	if err := s.apply(fmt.Sprintf("block %d", row.Height), b, !s.lazy); err != nil {
 		return err
 	}
 	s.head.Store(&row)

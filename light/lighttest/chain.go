@@ -32,6 +32,7 @@ const ChainID = 7_357
 type Chain struct {
 	Spec   *genesis.Spec
 	Ledger *ledger.Ledger
+	Store  *store.Store // of Ledger
 
 	t       testing.TB
 	mu      sync.Mutex
@@ -97,6 +98,7 @@ func New(t testing.TB, n int) *Chain {
 	st, err := store.Open("/data/ledger", store.Options{FS: vfs.NewMem()})
 	c.check(err)
 	t.Cleanup(func() { c.check(st.Close()) })
+	c.Store = st
 	c.Ledger, err = ledger.Open(st, c.Spec)
 	c.check(err)
 	return c
