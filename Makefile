@@ -7,10 +7,10 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help build test race lint sim fuzz bench bench-rpc chaos testnet check e2e clients clean
+.PHONY: help build test race lint sim fuzz bench bench-rpc bench-sync chaos testnet check e2e clients clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/cairnd and bin/cairn
 	$(GO) build -trimpath -ldflags "-X cairn/node.Version=$(VERSION) -X main.version=$(VERSION)" -o bin/ ./cmd/cairnd ./cmd/cairn
@@ -38,6 +38,9 @@ bench: build ## finality, throughput, disk and memory of a real network, as JSON
 
 bench-rpc: build ## JSON-RPC reads and writes a second, over HTTP, batches and WebSocket, as JSON
 	$(GO) run ./scripts/benchrpc
+
+bench-sync: build ## joining a long chain by replay and by snapshot, as JSON: TRANSFERS=100000 ACCOUNTS=10000
+	$(GO) run ./scripts/benchsync -transfers $(or $(TRANSFERS),100000) -accounts $(or $(ACCOUNTS),10000)
 
 chaos: build ## random faults on real processes: MINUTES=5 SEED=1 VALIDATORS=7
 	$(GO) run ./scripts/chaos -minutes $(or $(MINUTES),5) -seed $(or $(SEED),1) -validators $(or $(VALIDATORS),7)

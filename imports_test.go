@@ -40,8 +40,10 @@ var arrows = map[string]struct {
 	"cairn/cmd/cairn":                {[]string{"cairn/crypto", "cairn/genesis", "cairn/wallet", "cairn/cmd/internal/args", "cairn/cmd/internal/output"}, "a wallet has no database and no peers"},
 	"cairn/cmd/cairnd":               {[]string{"*"}, ""},
 	"cairn/scripts/internal/testnet": {[]string{"cairn/crypto"}, "it drives real processes through the script and JSON-RPC"},
-	"cairn/scripts/bench":            {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
-	"cairn/scripts/benchrpc":         {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
+	"cairn/scripts/internal/load":    {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "a load is sent through JSON-RPC"},
+	"cairn/scripts/bench":            {[]string{"cairn/crypto", "cairn/scripts/internal/load", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
+	"cairn/scripts/benchsync":        {[]string{"cairn/crypto", "cairn/scripts/internal/load", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
+	"cairn/scripts/benchrpc":         {[]string{"cairn/crypto", "cairn/scripts/internal/load", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
 	"cairn/scripts/chaos":            {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "faults happen to real processes, and are judged through JSON-RPC"},
 }
 

@@ -11,14 +11,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
+	"cairn/scripts/internal/load"
 	"cairn/scripts/internal/testnet"
 )
 
@@ -26,24 +22,14 @@ type settings struct {
 	Nodes     int `json:"nodes"`
 	Singles   int `json:"singles"`
 	Transfers int `json:"transfers"`
-	Senders   int `json:"senders"`
-	Batch     int `json:"batch"`
-	Window    int `json:"window"`
-}
-
-type machine struct {
-	CPUs    int    `json:"cpus"`
-	Model   string `json:"model"`
-	OS      string `json:"os"`
-	Go      string `json:"go"`
-	Version string `json:"version"`
+	load.Settings
 }
 
 type report struct {
-	Machine  machine           `json:"machine"`
+	Machine  testnet.Machine   `json:"machine"`
 	Settings settings          `json:"settings"`
 	Finality *testnet.Finality `json:"finality,omitempty"`
-	Load     *load             `json:"load,omitempty"`
+	Load     *load.Result      `json:"load,omitempty"`
 }
 
 func main() {
@@ -76,70 +62,22 @@ func run(s settings, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, net.Do(context.Background(), "down")) }()
-	r := report{Machine: thisMachine(ctx), Settings: s}
+	r := report{Machine: testnet.ThisMachine(ctx), Settings: s}
 	if s.Singles > 0 {
 		if r.Finality, err = measureFinality(ctx, net, s.Singles); err != nil {
 			return err
 		}
 	}
 	if s.Transfers > 0 {
-		if r.Load, err = measureLoad(ctx, net, s); err != nil {
+		l, err := load.New(ctx, net, s.Settings)
+		if err != nil {
+			return err
+		}
+		if r.Load, err = l.Round(ctx, s.Transfers); err != nil {
 			return err
 		}
 	}
 	enc := json.NewEncoder(os.Stdout)
 	enc.SetIndent("", "  ")
 	return enc.Encode(r)
-}
-
-func thisMachine(ctx context.Context) machine {
-	m := machine{CPUs: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
-	if raw, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(raw)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				m.Model = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	cmd := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty")
-	cmd.Dir = testnet.Root()
-	if out, err := cmd.Output(); err == nil {
-		m.Version = strings.TrimSpace(string(out))
-	}
-	return m
-}
-
-// diskBytes is the size of a node's database.
-func diskBytes(home string) (int64, error) {
-	var sum int64
-	err := filepath.WalkDir(filepath.Join(home, "data"), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // compacted away between the listing and now
-		}
-		if err == nil {
-			sum += info.Size()
-		}
-		return err
-	})
-	return sum, err
-}
-
-// residentBytes is the memory that a process holds now.
-func residentBytes(pid int) (int64, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(raw)) {
-		var kib int64
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
-			return kib << 10, nil
-		}
-	}
-	return 0, fmt.Errorf("process %d tells no memory", pid)
 }

@@ -67,12 +67,21 @@ func Up(ctx context.Context, dir string, n int) (*Network, error) { return UpWit
 
 // UpWithRoom is Up with ports for more nodes that are added later.
 func UpWithRoom(ctx context.Context, dir string, n, more int) (*Network, error) {
+	return UpWith(ctx, dir, n, more)
+}
+
+// UpWith is UpWithRoom with flags for `cairnd testnet init`. A network that is
+// there keeps its ports.
+func UpWith(ctx context.Context, dir string, n, more int, init ...string) (*Network, error) {
+	if setup, err := OpenSetup(dir); err == nil {
+		return up(ctx, dir, append([]string{"-n", strconv.Itoa(n), "--rpc-base", strconv.Itoa(setup.RPCBase), "--p2p-base", strconv.Itoa(setup.P2PBase), "--"}, init...)...)
+	}
 	ports := n + more
 	rpcBase, err := freePorts(ports)
 	if err != nil {
 		return nil, err
 	}
-	return up(ctx, dir, "-n", strconv.Itoa(n), "--rpc-base", strconv.Itoa(rpcBase), "--p2p-base", strconv.Itoa(rpcBase+ports))
+	return up(ctx, dir, append([]string{"-n", strconv.Itoa(n), "--rpc-base", strconv.Itoa(rpcBase), "--p2p-base", strconv.Itoa(rpcBase + ports), "--"}, init...)...)
 }
 
 // Resume starts again what is in the network's directory.

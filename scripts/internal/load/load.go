@@ -1,11 +1,17 @@
-package main
+// Package load sends transfers to a network of real nodes as fast as it takes
+// them, for the benchmarks.
+package load
 
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
-	"sync"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,9 +22,17 @@ import (
 	"cairn/scripts/internal/testnet"
 )
 
-// load is what the network finalized while transfers came as fast as it took
+// Settings say how the transfers come.
+type Settings struct {
+	Senders    int `json:"senders"`    // accounts that send
+	Recipients int `json:"recipients"` // accounts that receive in turn; 0 = the senders themselves
+	Batch      int `json:"batch"`      // transfers in one JSON-RPC batch
+	Window     int `json:"window"`     // transfers sent but not final, at most
+}
+
+// Result is what the network finalized while transfers came as fast as it took
 // them.
-type load struct {
+type Result struct {
 	Final       int     `json:"final"`
 	Seconds     float64 `json:"seconds"` // from the first batch sent to the last transfer final
 	PerSecond   float64 `json:"transfersPerSecond"`
@@ -29,13 +43,24 @@ type load struct {
 	MemoryBytes []int64 `json:"memoryBytes"` // resident, of each node at the end
 }
 
-// sender is one account of the load and its signed transfers.
-type sender struct {
-	key *crypto.PrivateKey
-	txs []*types.Transaction
+// Load is a set of funded senders on a network.
+type Load struct {
+	net      *testnet.Network
+	settings Settings
+	chain    uint64
+	senders  []*sender
+	sent     int // transfers of earlier rounds
 }
 
-func measureLoad(ctx context.Context, net *testnet.Network, s settings) (*load, error) {
+// sender is one account of the load and its signed transfers of this round.
+type sender struct {
+	key   *crypto.PrivateKey
+	nonce uint64 // of the first of them
+	txs   []*types.Transaction
+}
+
+// New funds the senders, each from a fixed seed: a network takes one Load.
+func New(ctx context.Context, net *testnet.Network, s Settings) (*Load, error) {
 	chain, err := net.Chain()
 	if err != nil {
 		return nil, err
@@ -44,15 +69,22 @@ func measureLoad(ctx context.Context, net *testnet.Network, s settings) (*load, 
 	if err != nil {
 		return nil, fmt.Errorf("fund the senders: %w", err)
 	}
-	if err := sign(senders, chain, s.Transfers); err != nil {
+	return &Load{net: net, settings: s, chain: chain, senders: senders}, nil
+}
+
+// Round signs transfers, then sends them and waits until all are final. Signing
+// is not in the time of the result.
+func (l *Load) Round(ctx context.Context, transfers int) (*Result, error) {
+	if err := l.sign(transfers); err != nil {
 		return nil, err
 	}
+	net := l.net
 	c, err := net.Dial(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	before, err := diskBytes(net.Nodes[0].Home)
+	before, err := DiskBytes(net.Nodes[0].Home)
 	if err != nil {
 		return nil, err
 	}
@@ -60,13 +92,13 @@ func measureLoad(ctx context.Context, net *testnet.Network, s settings) (*load, 
 	if err != nil {
 		return nil, err
 	}
-	out := &load{}
+	out := &Result{}
 	var final, refused atomic.Int64
 	begun := time.Now()
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return out.watch(gctx, net, from, s.Transfers, &final, begun) })
+	g.Go(func() error { return out.watch(gctx, net, from, transfers, &final, begun) })
 	for i := range net.Nodes {
-		g.Go(func() error { return send(gctx, net, i, senders, s, &final, &refused) })
+		g.Go(func() error { return l.send(gctx, i, &final, &refused) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -74,7 +106,7 @@ func measureLoad(ctx context.Context, net *testnet.Network, s settings) (*load, 
 	out.PerSecond = float64(out.Final) / out.Seconds
 	out.PerBlock = float64(out.Final) / float64(max(out.Blocks, 1))
 	out.Refused = int(refused.Load())
-	after, err := diskBytes(net.Nodes[0].Home)
+	after, err := DiskBytes(net.Nodes[0].Home)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +116,7 @@ func measureLoad(ctx context.Context, net *testnet.Network, s settings) (*load, 
 		return nil, err
 	}
 	for _, node := range status.Nodes {
-		rss, err := residentBytes(node.PID)
+		rss, err := Memory(node.PID, "VmRSS")
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +143,7 @@ func fund(ctx context.Context, net *testnet.Network, chain uint64, n int) ([]*se
 	senders := make([]*sender, n)
 	var txs []*types.Transaction
 	for i := range senders {
-		raw := sha256.Sum256([]byte(fmt.Sprintf("bench sender %d", i)))
+		raw := sha256.Sum256([]byte(fmt.Sprintf("load sender %d", i)))
 		k, err := crypto.PrivateKeyFromBytes(raw[:])
 		if err != nil {
 			return nil, err
@@ -137,40 +169,42 @@ func fund(ctx context.Context, net *testnet.Network, chain uint64, n int) ([]*se
 	})
 }
 
-// sign prepares all transfers before the clock starts.
-func sign(senders []*sender, chain uint64, transfers int) error {
-	var wg sync.WaitGroup
-	errs := make(chan error, len(senders))
-	each := (transfers + len(senders) - 1) / len(senders)
-	limit := make(chan struct{}, 2)
-	for i, s := range senders {
-		wg.Add(1)
-		limit <- struct{}{}
-		go func() {
-			defer func() { <-limit; wg.Done() }()
-			for nonce := range min(each, max(transfers-i*each, 0)) {
-				to := senders[(i+nonce+1)%len(senders)].key.Address()
-				tx, err := testnet.Transfer(chain, s.key, uint64(nonce), to, big.NewInt(1))
+// sign prepares the transfers of a round.
+func (l *Load) sign(transfers int) error {
+	var g errgroup.Group
+	g.SetLimit(2)
+	each := (transfers + len(l.senders) - 1) / len(l.senders)
+	for i, s := range l.senders {
+		s.nonce, s.txs = s.nonce+uint64(len(s.txs)), nil
+		g.Go(func() error {
+			for k := range min(each, max(transfers-i*each, 0)) {
+				tx, err := testnet.Transfer(l.chain, s.key, s.nonce+uint64(k), l.recipient(i, k, each), big.NewInt(1))
 				if err != nil {
-					errs <- err
-					return
+					return err
 				}
 				s.txs = append(s.txs, tx)
 			}
-		}()
+			return nil
+		})
 	}
-	wg.Wait()
-	select {
-	case err := <-errs:
-		return err
-	default:
-		return nil
+	l.sent += transfers
+	return g.Wait()
+}
+
+// recipient is whom the k-th transfer of sender i in this round goes to.
+func (l *Load) recipient(i, k, each int) crypto.Address {
+	if l.settings.Recipients == 0 {
+		return l.senders[(i+k+1)%len(l.senders)].key.Address()
 	}
+	at := (l.sent + i*each + k) % l.settings.Recipients
+	sum := sha256.Sum256(fmt.Appendf(nil, "load recipient %d", at))
+	return crypto.Address(sum[:crypto.AddressLength])
 }
 
 // send hands the transfers of every len(nodes)-th sender to node i in batches,
 // nonce by nonce, as long as fewer than the window are not final yet.
-func send(ctx context.Context, net *testnet.Network, i int, senders []*sender, s settings, final, refused *atomic.Int64) error {
+func (l *Load) send(ctx context.Context, i int, final, refused *atomic.Int64) error {
+	net, senders, s := l.net, l.senders, l.settings
 	c, err := net.Dial(ctx, i)
 	if err != nil {
 		return err
@@ -213,7 +247,7 @@ func send(ctx context.Context, net *testnet.Network, i int, senders []*sender, s
 }
 
 // watch counts final transfers block by block.
-func (l *load) watch(ctx context.Context, net *testnet.Network, from uint64, want int, final *atomic.Int64, begun time.Time) error {
+func (l *Result) watch(ctx context.Context, net *testnet.Network, from uint64, want int, final *atomic.Int64, begun time.Time) error {
 	c, err := net.Dial(ctx, 0)
 	if err != nil {
 		return err
@@ -241,4 +275,39 @@ func (l *load) watch(ctx context.Context, net *testnet.Network, from uint64, wan
 		l.Seconds = time.Since(begun).Seconds()
 	}
 	return nil
+}
+
+// DiskBytes is the size of a node's database.
+func DiskBytes(home string) (int64, error) {
+	var sum int64
+	err := filepath.WalkDir(filepath.Join(home, "data"), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // compacted away between the listing and now
+		}
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
+}
+
+// Memory is a figure of a process in bytes: VmRSS, what it holds now, or VmHWM,
+// the most it ever held.
+func Memory(pid int, name string) (int64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, name+": %d kB", &kib); n == 1 {
+			return kib << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("process %d tells no memory", pid)
 }
