@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"strconv"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -22,12 +23,24 @@ const otsLevel = 8
 // otsAPI answers what the Otterscan explorer asks for beyond eth_.
 type otsAPI struct{ b *service }
 
+// blockArgument is a block as Otterscan names it: a number of JSON, too.
+type blockArgument struct{ rpc.BlockNumber }
+
+// UnmarshalJSON reads 7, "0x7" and the tags.
+func (b *blockArgument) UnmarshalJSON(raw []byte) error {
+	if n, err := strconv.ParseUint(string(raw), 10, 63); err == nil {
+		b.BlockNumber = rpc.BlockNumber(n)
+		return nil
+	}
+	return b.BlockNumber.UnmarshalJSON(raw)
+}
+
 // erigonAPI answers the one erigon_ method that Otterscan uses.
 type erigonAPI struct{ b *service }
 
 // GetHeaderByNumber answers a header.
-func (a *erigonAPI) GetHeaderByNumber(n rpc.BlockNumber) (*header, error) {
-	return (&ethAPI{b: a.b}).GetHeaderByNumber(n)
+func (a *erigonAPI) GetHeaderByNumber(n blockArgument) (*header, error) {
+	return (&ethAPI{b: a.b}).GetHeaderByNumber(n.BlockNumber)
 }
 
 // GetApiLevel answers the version of the interface.
@@ -119,8 +132,8 @@ func (a *otsAPI) details(b *types.Block, err error) (*otsDetails, error) {
 }
 
 // GetBlockDetails answers a block without its transactions, and its fees.
-func (a *otsAPI) GetBlockDetails(n rpc.BlockNumber) (*otsDetails, error) {
-	return a.details(a.b.Ledger.BlockByHeight((&ethAPI{b: a.b}).height(n)))
+func (a *otsAPI) GetBlockDetails(n blockArgument) (*otsDetails, error) {
+	return a.details(a.b.Ledger.BlockByHeight((&ethAPI{b: a.b}).height(n.BlockNumber)))
 }
 
 // GetBlockDetailsByHash answers a block without its transactions, and its fees.
@@ -149,8 +162,8 @@ type otsPage struct {
 
 // GetBlockTransactions answers a page of a block: page 0 has its last
 // transactions.
-func (a *otsAPI) GetBlockTransactions(n rpc.BlockNumber, page, size uint64) (*otsPage, error) {
-	b, err := a.b.Ledger.BlockByHeight((&ethAPI{b: a.b}).height(n))
+func (a *otsAPI) GetBlockTransactions(n blockArgument, page, size uint64) (*otsPage, error) {
+	b, err := a.b.Ledger.BlockByHeight((&ethAPI{b: a.b}).height(n.BlockNumber))
 	if err != nil {
 		return nil, absent(err)
 	}

@@ -55,6 +55,9 @@ var scalars = map[reflect.Type]func() *schema{
 	reflect.TypeFor[json.RawMessage]():     func() *schema { return &schema{} },
 	reflect.TypeFor[math.HexOrDecimal64](): func() *schema { return &schema{AnyOf: []*schema{{Type: "integer"}, text()}} },
 	reflect.TypeFor[rpc.BlockNumber]():     blockNumber,
+	reflect.TypeFor[blockArgument](): func() *schema {
+		return &schema{AnyOf: []*schema{blockNumber(), {Type: "integer"}}}
+	},
 	reflect.TypeFor[rpc.BlockNumberOrHash](): func() *schema {
 		return &schema{AnyOf: []*schema{blockNumber(), bytesOf("[0-9a-f]{64}"), {Type: "object", Properties: map[string]*schema{
 			"blockNumber": blockNumber(), "blockHash": bytesOf("[0-9a-f]{64}"), "requireCanonical": {Type: "boolean"},
