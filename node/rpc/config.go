@@ -34,6 +34,8 @@ type Limits struct {
 	Heavy         int      `toml:"heavy"`          // batches and calls with large answers that are worked on at once
 	WaitingBytes  int      `toml:"waiting_bytes"`  // of all answers that wait for their readers
 
+	CacheBytes int `toml:"cache_bytes"` // of encoded answers about final blocks that are kept
+
 	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, loopback exempt
 	WriteBurst      int `toml:"write_burst"`       // of them at once
 
@@ -70,7 +72,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // DefaultLimits are for a node that strangers may call.
 func DefaultLimits() Limits {
 	return Limits{
-		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, Heavy: 8, WaitingBytes: 128 << 20,
+		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, Heavy: 8, WaitingBytes: 128 << 20, CacheBytes: 64 << 20,
 		WritesPerSecond: 200, WriteBurst: 2000,
 		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: Duration(10 * time.Second),
 		Subscriptions: 16_384, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: Duration(5 * time.Minute),
@@ -99,6 +101,7 @@ func (l *Limits) all() []limit {
 		n("body_bytes", &l.BodyBytes, d.BodyBytes), n("batch", &l.Batch, d.Batch), n("response_bytes", &l.ResponseBytes, d.ResponseBytes),
 		t("request_time", &l.RequestTime, d.RequestTime), n("concurrent", &l.Concurrent, d.Concurrent),
 		n("heavy", &l.Heavy, d.Heavy), n("waiting_bytes", &l.WaitingBytes, d.WaitingBytes),
+		n("cache_bytes", &l.CacheBytes, d.CacheBytes),
 		n("writes_per_second", &l.WritesPerSecond, d.WritesPerSecond), n("write_burst", &l.WriteBurst, d.WriteBurst),
 		n("sockets", &l.Sockets, d.Sockets), n("sockets_per_address", &l.SocketsPerAddress, d.SocketsPerAddress),
 		n("socket_calls", &l.SocketCalls, d.SocketCalls), t("slow_reader", &l.SlowReader, d.SlowReader),

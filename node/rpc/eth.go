@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"encoding/json"
 	"errors"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -100,21 +101,32 @@ func (a *ethAPI) resolve(at *rpc.BlockNumberOrHash) (uint64, error) {
 }
 
 // GetBlockByNumber answers a final block; null beyond the head.
-func (a *ethAPI) GetBlockByNumber(n rpc.BlockNumber, full bool) (*block, error) {
-	b, err := a.b.Ledger.BlockByHeight(a.height(n))
-	if err != nil {
-		return nil, absent(err)
-	}
-	return a.b.encoder().block(b, full), nil
+func (a *ethAPI) GetBlockByNumber(n rpc.BlockNumber, full bool) (final[block], error) {
+	return a.blockAt(a.height(n), full)
 }
 
 // GetBlockByHash answers a final block; null if there is none with the hash.
-func (a *ethAPI) GetBlockByHash(hash crypto.Hash, full bool) (*block, error) {
-	b, err := a.b.Ledger.BlockByHash(hash)
+func (a *ethAPI) GetBlockByHash(hash crypto.Hash, full bool) (final[block], error) {
+	height, err := a.b.Ledger.HeightByHash(hash)
 	if err != nil {
-		return nil, absent(err)
+		return final[block]{}, absent(err)
 	}
-	return a.b.encoder().block(b, full), nil
+	return a.blockAt(height, full)
+}
+
+func (a *ethAPI) blockAt(height uint64, full bool) (final[block], error) {
+	key := finalKey{height: height, kind: finalBlock}
+	if full {
+		key.kind = finalFullBlock
+	}
+	raw, err := a.b.finals.answer(key, func() (any, error) {
+		b, err := a.b.Ledger.BlockByHeight(height)
+		if err != nil {
+			return nil, absent(err)
+		}
+		return a.b.encoder().block(b, full), nil
+	})
+	return final[block]{raw}, err
 }
 
 // GetHeaderByNumber answers the header alone.
@@ -177,26 +189,30 @@ func (a *ethAPI) GetUncleByBlockHashAndIndex(crypto.Hash, hexutil.Uint) *header 
 
 // GetTransactionByHash answers a final transaction, or one that waits with null
 // block fields.
-func (a *ethAPI) GetTransactionByHash(hash crypto.Hash) (*transaction, error) {
-	if t, err := a.finalTransaction(hash); t != nil || err != nil {
+func (a *ethAPI) GetTransactionByHash(hash crypto.Hash) (final[transaction], error) {
+	if t, err := a.finalTransaction(hash); t.raw != nil || err != nil {
 		return t, err
 	}
 	if tx := a.b.Pool.Get(hash); tx != nil {
-		return a.b.encoder().waiting(tx), nil
+		raw, err := json.Marshal(a.b.encoder().waiting(tx))
+		return final[transaction]{raw}, err
 	}
 	return a.finalTransaction(hash) // it may have become final between the two
 }
 
-func (a *ethAPI) finalTransaction(hash crypto.Hash) (*transaction, error) {
+func (a *ethAPI) finalTransaction(hash crypto.Hash) (final[transaction], error) {
 	tx, height, index, ok, err := a.b.place(hash)
 	if !ok {
-		return nil, err
+		return final[transaction]{}, err
 	}
-	b, err := a.b.Ledger.BlockByHeight(height)
-	if err != nil {
-		return nil, err
-	}
-	return a.b.encoder().transaction(tx, b.Header(), b.Hash(), index), nil
+	raw, err := a.b.finals.answer(finalKey{height, uint32(index), finalTransaction}, func() (any, error) {
+		b, err := a.b.Ledger.BlockByHeight(height)
+		if err != nil {
+			return nil, err
+		}
+		return a.b.encoder().transaction(tx, b.Header(), b.Hash(), index), nil
+	})
+	return final[transaction]{raw}, err
 }
 
 // GetTransactionByBlockNumberAndIndex answers a transaction of a final block.
@@ -223,38 +239,44 @@ func (a *ethAPI) transactionAt(index hexutil.Uint) func(*types.Block, error) (*t
 
 // GetTransactionReceipt answers the receipt of a final transaction; null until
 // it is final.
-func (a *ethAPI) GetTransactionReceipt(hash crypto.Hash) (*receipt, error) {
+func (a *ethAPI) GetTransactionReceipt(hash crypto.Hash) (final[receipt], error) {
 	tx, height, index, ok, err := a.b.place(hash)
 	if !ok {
-		return nil, err
+		return final[receipt]{}, err
 	}
-	receipts, err := a.b.Ledger.Receipts(height)
-	if err != nil {
-		return nil, err
-	}
-	return a.b.encoder().receipt(receipts[index], tx), nil
+	raw, err := a.b.finals.answer(finalKey{height, uint32(index), finalReceipt}, func() (any, error) {
+		receipts, err := a.b.Ledger.Receipts(height)
+		if err != nil {
+			return nil, err
+		}
+		return a.b.encoder().receipt(receipts[index], tx), nil
+	})
+	return final[receipt]{raw}, err
 }
 
 // GetBlockReceipts answers all receipts of a final block.
-func (a *ethAPI) GetBlockReceipts(at rpc.BlockNumberOrHash) ([]*receipt, error) {
+func (a *ethAPI) GetBlockReceipts(at rpc.BlockNumberOrHash) (final[[]*receipt], error) {
 	height, err := a.resolve(&at)
 	if missing(err) {
-		return nil, nil
+		return final[[]*receipt]{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return final[[]*receipt]{}, err
 	}
-	b, err := a.b.Ledger.BlockByHeight(height)
-	if err != nil {
-		return nil, err
-	}
-	receipts, err := a.b.Ledger.Receipts(height)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]*receipt, len(receipts))
-	for i, r := range receipts {
-		out[i] = a.b.encoder().receipt(r, b.Transactions()[i])
-	}
-	return out, nil
+	raw, err := a.b.finals.answer(finalKey{height: height, kind: finalReceipts}, func() (any, error) {
+		b, err := a.b.Ledger.BlockByHeight(height)
+		if err != nil {
+			return nil, err
+		}
+		receipts, err := a.b.Ledger.Receipts(height)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]*receipt, len(receipts))
+		for i, r := range receipts {
+			out[i] = a.b.encoder().receipt(r, b.Transactions()[i])
+		}
+		return out, nil
+	})
+	return final[[]*receipt]{raw}, err
 }

@@ -226,7 +226,12 @@ func (f *fixture) callError(method string, params ...any) (code int, text string
 // post sends a body as it is.
 func (f *fixture) post(body string, header ...string) (status int, answer string) {
 	f.t.Helper()
-	r, err := http.NewRequest(http.MethodPost, f.http.URL, strings.NewReader(body))
+	return f.postTo("", body, header...)
+}
+
+func (f *fixture) postTo(path, body string, header ...string) (status int, answer string) {
+	f.t.Helper()
+	r, err := http.NewRequest(http.MethodPost, f.http.URL+path, strings.NewReader(body))
 	check(f.t, err)
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i+1 < len(header); i += 2 {

@@ -30,6 +30,8 @@ type meters struct {
 	errors   *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	refusals *prometheus.CounterVec
+
+	cacheHits, cacheMisses prometheus.Counter
 }
 
 func newMeters(r prometheus.Registerer, methods []method, s *service) (*meters, error) {
@@ -39,6 +41,9 @@ func newMeters(r prometheus.Registerer, methods []method, s *service) (*meters, 
 		errors:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_errors_total", Help: "JSON-RPC calls that were answered with an error, by method and code."}, []string{"method", "code"}),
 		seconds:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "cairn_rpc_seconds", Help: "Time to answer a JSON-RPC call that came alone, or a batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9)}, []string{"method"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cairn_rpc_refused_total", Help: "Requests and connections that a limit refused, by limit."}, []string{"limit"}),
+
+		cacheHits:   prometheus.NewCounter(prometheus.CounterOpts{Name: "cairn_rpc_cache_hits_total", Help: "Answers about final blocks that were encoded already."}),
+		cacheMisses: prometheus.NewCounter(prometheus.CounterOpts{Name: "cairn_rpc_cache_misses_total", Help: "Answers about final blocks that had to be encoded."}),
 	}
 	m.unknown, m.batch = m.of(labelUnknown), m.of(labelBatch)
 	for _, name := range namesOf(methods) {
@@ -52,7 +57,7 @@ func newMeters(r prometheus.Registerer, methods []method, s *service) (*meters, 
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.calls, m.errors, m.seconds, m.refusals,
+		m.calls, m.errors, m.seconds, m.refusals, m.cacheHits, m.cacheMisses,
 		gauge("cairn_rpc_sockets", "Open WebSocket connections.", s.sockets.count),
 		gauge("cairn_rpc_subscriptions", "Open subscriptions.", s.sockets.subscriptionCount),
 		gauge("cairn_rpc_filters", "Open filters.", s.filters.count),

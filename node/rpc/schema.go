@@ -93,6 +93,9 @@ func (s *schemas) of(t reflect.Type, nullable bool) *schema {
 	if f, ok := scalars[t]; ok {
 		return f()
 	}
+	if d, ok := reflect.Zero(t).Interface().(interface{ describes() reflect.Type }); ok {
+		return orNull(s.of(d.describes(), false))
+	}
 	switch t.Kind() {
 	case reflect.Bool:
 		return &schema{Type: "boolean"}
@@ -188,4 +191,4 @@ func (s *schemas) result(m *method) *schema {
 
 // mayBeNull are the lists that are null for a block or transaction that is not
 // there.
-var mayBeNull = map[string]bool{"eth_getBlockReceipts": true, "ots_traceTransaction": true}
+var mayBeNull = map[string]bool{"ots_traceTransaction": true}

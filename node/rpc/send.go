@@ -50,7 +50,8 @@ func (a *ethAPI) submit(ctx context.Context, raw hexutil.Bytes) (*types.Transact
 // SendRawTransactionSync sends a transaction and answers its receipt (EIP-7966).
 // After timeoutMillis, or when it is dropped, the error says so and has the hash
 // as data.
-func (a *ethAPI) SendRawTransactionSync(ctx context.Context, raw hexutil.Bytes, timeoutMillis *math.HexOrDecimal64) (*receipt, error) {
+func (a *ethAPI) SendRawTransactionSync(ctx context.Context, raw hexutil.Bytes, timeoutMillis *math.HexOrDecimal64) (final[receipt], error) {
+	var none final[receipt]
 	wait := syncWait
 	if timeoutMillis != nil && *timeoutMillis > 0 {
 		wait = time.Duration(min(uint64(*timeoutMillis), uint64(maxSyncWait/time.Millisecond))) * time.Millisecond
@@ -62,26 +63,26 @@ func (a *ethAPI) SendRawTransactionSync(ctx context.Context, raw hexutil.Bytes, 
 	next := a.b.heads.next()
 	tx, err := a.submit(ctx, raw)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	hash := tx.Hash()
 	for {
 		r, err := a.GetTransactionReceipt(hash)
-		if r != nil || err != nil {
+		if r.raw != nil || err != nil {
 			return r, err
 		}
 		if reason, ok := a.b.Pool.Dropped(hash); ok {
-			return nil, fmt.Errorf("the transaction was dropped: %w", reason)
+			return none, fmt.Errorf("the transaction was dropped: %w", reason)
 		}
 		select {
 		case <-next:
 			next = a.b.heads.next()
 		case <-timeout.C:
-			return nil, &callError{code: codeSyncTimeout, text: fmt.Sprintf("The transaction was added to the transaction pool but wasn't processed in %s.", wait), data: hash.Hex()}
+			return none, &callError{code: codeSyncTimeout, text: fmt.Sprintf("The transaction was added to the transaction pool but wasn't processed in %s.", wait), data: hash.Hex()}
 		case <-a.b.stopping:
-			return nil, &callError{code: codeSyncTimeout, text: "The transaction was added to the transaction pool, but " + reasonStopping + ".", data: hash.Hex()}
+			return none, &callError{code: codeSyncTimeout, text: "The transaction was added to the transaction pool, but " + reasonStopping + ".", data: hash.Hex()}
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return none, ctx.Err()
 		}
 	}
 }

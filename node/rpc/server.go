@@ -62,6 +62,7 @@ type service struct {
 	limits   Limits
 	heads    *heads
 	filters  *filters
+	finals   *finals
 	writes   *writeRates
 	sockets  *sockets
 	meters   *meters
@@ -137,6 +138,7 @@ func New(cfg Config, b Backend) (*Server, error) {
 	if err == nil {
 		svc.meters, err = newMeters(b.Registerer, methods, svc)
 	}
+	svc.finals = newFinals(limits.CacheBytes, svc.meters)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("json-rpc: %w", err)

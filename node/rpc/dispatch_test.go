@@ -1,0 +1,187 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/rpc"
+)
+
+// requestOf is a request as it comes to the dispatcher.
+func requestOf(body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r.WithContext(withCaller(r.Context(), &caller{host: "127.0.0.1"}))
+}
+
+// both are the answers of the dispatcher and of go-ethereum's server alone.
+func (f *fixture) both(body string) (ours, theirs string) {
+	frame := readFrame([]byte(body))
+	ours = string(f.server.dispatch(requestOf(body), []byte(body), &frame).body)
+	return ours, string(f.server.foreign(requestOf(body), []byte(body), time.Time{}).body)
+}
+
+// TestSameAnswers: what is answered without go-ethereum's server is answered
+// byte for byte alike, result or error, alone or in a batch.
+func TestSameAnswers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{})
+	changes := map[string]bool{ // the second call answers something else
+		"eth_sendRawTransaction": true, "eth_newFilter": true, "eth_newBlockFilter": true, "eth_newPendingTransactionFilter": true, "eth_getFilterChanges": true,
+		"txpool_inspect": true, // in the order of a map
+	}
+	var bodies []string
+	for i, c := range sampleCalls(f) {
+		if changes[c[0].(string)] {
+			continue
+		}
+		params, err := json.Marshal(append([]any{}, c[1:]...))
+		check(t, err)
+		bodies = append(bodies, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":%q,"params":%s}`, i, c[0], params))
+	}
+	to := someone.Hex()
+	for _, s := range []string{
+		`{"jsonrpc":"2.0","id":"a-b","method":"eth_getBalance","params":["` + to + `"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `",null]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `","0x63"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `",{"blockNumber":"0x0"}]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `","newest"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `","latest",1]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":[]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":[null]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0x1"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":null}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":{}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"to":"` + to + `"},"latest",{"` + to + `":{}}]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"to":"0x000000000000000000000000000000000000ca10","data":"0x12345678"}]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{"fromBlock":"0x2","toBlock":"0x1"}]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_sendRawTransaction","params":["0x02c0"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_nothing"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_<b>","params":[]}`,
+		`{"jsonrpc":"2.0","id":"<é\u0041>","method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","id":null,"method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","id":1.5e3,"method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","id":true,"method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","id":[1],"method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","id":1,"id":2,"method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_\u0063hainId"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_chainId","more":1}`,
+		`{"jsonrpc":"1.0","id":1,"method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","method":"eth_chainId"}`,
+		`{"jsonrpc":"2.0","id":1,"method":""}`,
+		`{"jsonrpc":"2.0","id":1,"result":1}`,
+		`5`, `null`, `{}`,
+	} {
+		bodies = append(bodies, s)
+	}
+	for _, s := range []string{`[]`, `[`, `{`, ``, `[{}`, `hello`, `[5]x`} {
+		equal(t, s, must2(f.both(s)), true)
+	}
+	for _, s := range bodies {
+		equal(t, s, must2(f.both(s)), true)
+		equal(t, "batch of "+s, must2(f.both("[ "+s+" ]")), true)
+	}
+	equal(t, "all in a batch", must2(f.both("["+strings.Join(bodies, ",")+"]")), true)
+	equal(t, "notifications only", must2(f.both(`[{"jsonrpc":"2.0","method":"eth_chainId"},{"jsonrpc":"2.0","method":"eth_x"}]`)), true)
+}
+
+// must2 says whether two answers are the same, else it is what they are.
+func must2(ours, theirs string) any {
+	if ours == theirs {
+		return true
+	}
+	return fmt.Sprintf("\nours   %.600s\ntheirs %.600s", ours, theirs)
+}
+
+// crashAPI has a method that panics and one that takes its time.
+type crashAPI struct{}
+
+func (*crashAPI) Crash(at *int) int { return *at }
+
+func (*crashAPI) Sleep(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+// Wrapped has a code that counts only bare, as for go-ethereum's server.
+func (*crashAPI) Wrapped() error { return fmt.Errorf("wrapped: %w", errTimeout) }
+
+func (*crashAPI) Unwritable() any { return func() {} }
+
+// TestFailingMethods: what a method does wrong is the error of its call alone.
+func TestFailingMethods(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(50 * time.Millisecond)}}})
+	for name, c := range callables(map[string][]any{"test": {&crashAPI{}}}) {
+		f.server.service.methods[name] = c
+	}
+	for _, c := range []*rpc.Client{f.dial(), f.dialSocket()} {
+		for method, want := range map[string]int{"test_crash": -32000, "test_sleep": codeTimeout, "test_wrapped": -32000, "test_unwritable": -32000} {
+			var e rpc.Error
+			if err := c.Call(nil, method); !errors.As(err, &e) || e.ErrorCode() != want {
+				t.Errorf("%s: %v, want code %d", method, err, want)
+			}
+		}
+		var id string
+		check(t, c.Call(&id, "eth_chainId"))
+	}
+}
+
+// TestFinalAnswers: answers about final blocks are kept within their bytes and
+// stay right while blocks follow.
+func TestFinalAnswers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{CacheBytes: 40_000}}})
+	block, txs := threeKinds(f)
+	ask := func() string {
+		raw, err := json.Marshal([]any{
+			f.call("eth_getBlockByNumber", "0x1", true), f.call("eth_getBlockByHash", block.Hash(), false), f.call("eth_getBlockReceipts", "0x1"),
+			f.call("eth_getTransactionReceipt", txs[1].Hash()), f.call("eth_getTransactionByHash", txs[2].Hash()),
+		})
+		check(t, err)
+		return string(raw)
+	}
+	first := ask()
+	equal(t, "kept", ask(), first)
+	if f.call("eth_getBlockByNumber", "0x2", true) != nil {
+		t.Error("a block beyond the head")
+	}
+	hits := counted(t, f.server.service.meters.cacheHits)
+	equal(t, "hits", hits, 5.0)
+	next := f.seal()
+	got := f.call("eth_getBlockByNumber", "0x2", true).(map[string]any)
+	equal(t, "null was not kept", got["hash"], any(next.Hash().Hex()))
+	for range 50 {
+		f.seal()
+	}
+	for n := range 50 {
+		f.call("eth_getBlockByNumber", fmt.Sprintf("%#x", n), false)
+	}
+	equal(t, "made anew", ask(), first)
+	if kept := f.server.service.finals; kept.most != 5000 {
+		t.Errorf("an entry may have %d bytes", kept.most)
+	}
+}
+
+// TestBatchTurns: while one caller fills the places for heavy work, another gets
+// one.
+func TestBatchTurns(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{Heavy: 4}}})
+	heavy := f.server.service.heavy
+	for range 3 {
+		check(t, heavy.enter(t.Context(), nil, "10.0.0.1"))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := heavy.enter(ctx, nil, "10.0.0.1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a fourth place for one caller: %v", err)
+	}
+	equal(t, "another caller", len(f.call("rpc_discover").(map[string]any)) > 0, true)
+}
