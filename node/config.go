@@ -24,6 +24,7 @@ type Config struct {
 	Metrics MetricsConfig `toml:"metrics"`
 	Log     LogConfig     `toml:"log"`
 	Store   StoreConfig   `toml:"store"`
+	Sync    SyncConfig    `toml:"sync"`
 
 	// KeyPasswordFile holds the password of an encrypted validator key in its
 	// first line. Nobody but its owner may read it.
@@ -95,6 +96,7 @@ func DefaultConfig(home string) Config {
 		Metrics: MetricsConfig{Listen: ""},
 		Log:     LogConfig{Level: "info", Format: "text"},
 		Store:   StoreConfig{CacheMiB: 64, ReserveMiB: 256},
+		Sync:    SyncConfig{Mode: SyncAuto, ServeMiB: 32},
 	}
 }
 
@@ -155,6 +157,9 @@ func (c Config) Validate() error {
 		}
 	}
 	if err := c.RPC.Limits.Validate(); err != nil {
+		return err
+	}
+	if err := c.Sync.validate(); err != nil {
 		return err
 	}
 	if _, err := c.Log.level(); err != nil {

@@ -45,6 +45,7 @@ type driver struct {
 	pool       *pool.Pool
 	host       *p2p.Host
 	sync       *syncer
+	serving    *serving
 	meters     *meters
 	locals     locals
 	seens      *seens
@@ -70,8 +71,9 @@ type driver struct {
 	fetching map[crypto.Hash]bool
 	logged   time.Time // of the last Info about a final block
 
-	instance *instance // nil without a key
-	twin     string    // why this process signs nothing more; empty = it does
+	instance  *instance    // nil without a key
+	beginners map[int]bool // members that told their view at height 0, and whether it was the first
+	twin      string       // why this process signs nothing more; empty = it does
 
 	reserve  uint64      // bytes that stay free on the disk
 	lowSpace atomic.Bool // below the reserve: no votes
@@ -106,17 +108,6 @@ type fetchedBlock struct {
 	from  peer.ID
 }
 
-// syncedRange is a run of final blocks whose certificates were verified.
-type syncedRange struct {
-	blocks []certifiedBlock
-	done   chan<- error
-}
-
-type certifiedBlock struct {
-	block        *types.Block
-	finalization *consensus.Certificate // nil = proven by a later one of the same range
-}
-
 func (d *driver) mono() int64 { return time.Since(d.origin).Milliseconds() + 1 }
 func (d *driver) wall() int64 { return time.Now().UnixMilli() }
 
@@ -148,6 +139,9 @@ func (d *driver) start(cfg consensus.Config, records []consensus.Record) error {
 	if free < d.reserve { // before anything is signed
 		d.log.Error("the disk is nearly full: this node does not vote; make room", "freeMiB", free>>20, "reserveMiB", d.reserve>>20)
 		d.lowSpace.Store(true)
+	}
+	if err := d.countEvidence(); err != nil {
+		return err
 	}
 	cfg.Paused = d.mustPause()
 	core, effects, err := consensus.New(cfg, records, d.mono(), d.wall())
@@ -214,8 +208,8 @@ func (d *driver) handle(v any) error {
 	case *viewReport:
 		return d.handleReport(v)
 	case *syncedRange:
-		err := d.applyRange(v.blocks)
-		v.done <- err
+		count, err := d.applyRange(v.blocks)
+		v.done <- appliedSlice{count, err}
 		return failureOnly(err)
 	case func():
 		v()

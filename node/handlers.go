@@ -26,13 +26,12 @@ func (d *driver) handlers(ctx context.Context) p2p.Handlers {
 		Transactions: d.onTransactions,
 		Finalization: d.onFinalization,
 		Consensus:    func(from peer.ID, msg []byte) { d.onConsensus(ctx, from, msg) },
-		Requests: map[string]p2p.Request{
+		Requests: d.serving.requests(map[string]p2p.Request{
 			requestStatus:       d.serveStatus,
-			requestBlocks:       d.serveBlocks,
 			requestBlock:        d.serveBlock,
 			requestCertificates: d.serveCertificates,
 			requestSeen:         d.serveSeen,
-		},
+		}),
 		PeerChange: func() { d.sync.poke() },
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"cairn/consensus"
 	"cairn/crypto"
-	"cairn/ledger/chain"
 	"cairn/p2p"
 )
 
@@ -62,104 +61,6 @@ func TestSilentMember(t *testing.T) {
 	}
 }
 
-// TestStrippedBody: blocks with the right header and other transactions are the
-// fault of who sent them: refused at the door, never executed, no halt.
-func TestStrippedBody(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, 1, 1, nil)
-	c.start(0)
-	c.pay(0, 0, 0)
-	d := c.nodes[0].driver
-	var honest, stripped blocksAnswer
-	for h := uint64(1); h <= c.height(0); h++ {
-		b, err := d.ledger.BlockByHeight(h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := d.ledger.Certificate(h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		honest.Blocks = append(honest.Blocks, rangedBlock{Body: chain.EncodeBlock(b), Finalization: cert})
-		stripped.Blocks = append(stripped.Blocks, rangedBlock{Body: chain.EncodeBlock(types.NewBlockWithHeader(b.Header())), Finalization: cert})
-	}
-	if _, err := d.sync.verifyRange(1, &honest); err != nil {
-		t.Fatalf("the honest range is refused: %v", err)
-	}
-	if _, err := d.sync.verifyRange(1, &stripped); err == nil {
-		t.Error("blocks without their transactions pass")
-	}
-}
-
-// TestRangeLies: every lie in a range is found before anything is stored.
-func TestRangeLies(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, 1, 0, nil)
-	c.start(0)
-	for range 4 {
-		c.pay(0, 0, 0)
-	}
-	d := c.nodes[0].driver
-	raw, err := d.serveBlocks(context.Background(), "", encode(blocksRequest{From: 1, Count: 100}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fresh := func() *blocksAnswer {
-		a, err := decodeBlocksAnswer(raw)
-		if err != nil || len(a.Blocks) < 4 {
-			t.Fatalf("answer %v, %v", a, err)
-		}
-		return a
-	}
-	if _, err := d.sync.verifyRange(1, fresh()); err != nil {
-		t.Fatal(err)
-	}
-	for name, lie := range map[string]func(a *blocksAnswer){
-		"first block missing":           func(a *blocksAnswer) { a.Blocks = a.Blocks[1:] },
-		"a block missing":               func(a *blocksAnswer) { a.Blocks = append(a.Blocks[:1:1], a.Blocks[2:]...) },
-		"blocks swapped":                func(a *blocksAnswer) { a.Blocks[0], a.Blocks[1] = a.Blocks[1], a.Blocks[0] },
-		"a block twice":                 func(a *blocksAnswer) { a.Blocks[1] = a.Blocks[0] },
-		"no finalization at the end":    func(a *blocksAnswer) { a.Blocks[len(a.Blocks)-1].Finalization = nil },
-		"finalization of another block": func(a *blocksAnswer) { a.Blocks[1].Finalization = a.Blocks[0].Finalization },
-		"finalization cut":              func(a *blocksAnswer) { a.Blocks[1].Finalization = a.Blocks[1].Finalization[:40] },
-		"finalization oversize":         func(a *blocksAnswer) { a.Blocks[1].Finalization = make([]byte, maxCertificateBytes+1) },
-		"body cut":                      func(a *blocksAnswer) { a.Blocks[1].Body = a.Blocks[1].Body[:50] },
-		"body empty":                    func(a *blocksAnswer) { a.Blocks[1].Body = nil },
-		"a bit of a header flipped":     func(a *blocksAnswer) { a.Blocks[1].Body[40] ^= 1 },
-		"a bit of a signature flipped":  func(a *blocksAnswer) { f := a.Blocks[1].Finalization; f[len(f)-10] ^= 1 },
-		"a forged finalization": func(a *blocksAnswer) {
-			b, err := chain.DecodeBlock(a.Blocks[1].Body, d.rules)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := consensus.NewBitmap(1)
-			s.Set(0)
-			forged := consensus.Certificate{Subject: consensus.Subject{Kind: consensus.Finalize, View: 99, ParentView: 98, Block: b.Hash()}, Signers: s}
-			forged.Signatures = []crypto.Signature{testKey(9).Sign(forged.Digest(d.net))}
-			a.Blocks[1].Finalization = consensus.EncodeCertificate(&forged)
-		},
-		"a notarization for a finalization": func(a *blocksAnswer) {
-			c, err := consensus.DecodeCertificate(a.Blocks[1].Finalization)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Kind = consensus.Notarize
-			c.Signatures[0] = testKey(1).Sign(c.Digest(d.net))
-			a.Blocks[1].Finalization = consensus.EncodeCertificate(c)
-		},
-	} {
-		a := fresh()
-		lie(a)
-		v := d.era.Load().verify // as of a node that has verified none of them
-		v.mu.Lock()
-		clear(v.seen)
-		v.mu.Unlock()
-		if _, err := d.sync.verifyRange(1, a); err == nil {
-			t.Errorf("%s: passes", name)
-		}
-	}
-}
-
 // TestMalformedFrames: no bytes from a member make a node panic, and none reach
 // the core.
 func TestMalformedFrames(t *testing.T) {
@@ -183,8 +84,10 @@ func TestMalformedFrames(t *testing.T) {
 		d.onConsensus(ctx, "stranger", f)
 		d.onFinalization(ctx, c.nodes[1].host.ID(), f)
 		d.onTransactions(ctx, c.nodes[1].host.ID(), [][]byte{f})
-		for _, serve := range []func(context.Context, peer.ID, []byte) ([]byte, error){d.serveBlock, d.serveBlocks, d.serveCertificates} {
-			_, _ = serve(ctx, "stranger", f)
+		for name, serve := range d.handlers(ctx).Requests {
+			if raw, err := serve(ctx, "stranger", f); err == nil && len(raw) > maxAnswerBytes(d.rules) {
+				t.Errorf("%s: an answer of %d bytes", name, len(raw))
+			}
 		}
 	}
 	if after := d.state.Load().View; after != before {

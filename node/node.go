@@ -27,6 +27,7 @@ import (
 	"cairn/ledger/chain"
 	"cairn/ledger/pool"
 	"cairn/ledger/store"
+	"cairn/node/blocksync"
 	"cairn/node/rpc"
 	"cairn/p2p"
 )
@@ -132,10 +133,14 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 	pooled.OnDrop = d.dropped
 	d.pool = pool.New(pooled, cfg)
 	d.locals.hashes = make(map[crypto.Hash]struct{})
-	d.sync = newSyncer(d)
+	pin, err := n.cfg.Sync.pin()
+	if err != nil {
+		return err
+	}
+	d.sync = newSyncer(d, pin)
+	d.serving = newServing(blocksync.Server{Ledger: live}, n.cfg.Sync.ServeMiB<<20)
 	n.driver = d
 	if key != nil {
-		var err error
 		if d.instance, err = openInstance(n.cfg.Home, n.store, key.Address()); err != nil {
 			return err
 		}
@@ -288,7 +293,7 @@ func (n *Node) startHost(ctx context.Context) error {
 		Listen: n.cfg.P2P.Listen, Announce: n.cfg.P2P.Announce, Key: n.peerKey, Genesis: d.net.Genesis,
 		Bootnodes: n.cfg.P2P.Bootnodes, MDNS: n.cfg.P2P.MDNS, DHT: n.cfg.P2P.DHT, AllowList: allow,
 		PeerStore: filepath.Join(n.cfg.Home, "peers.json"), MaxPeers: n.cfg.P2P.MaxPeers,
-		MaxConsensusBytes: limit, MaxResponseBytes: maxAnswerBytes(limit),
+		MaxConsensusBytes: limit, MaxResponseBytes: maxAnswerBytes(&n.spec.Rules),
 		RequestRate: 500, UserAgent: "cairnd/" + Version, Log: n.log, Registerer: d.meters.registry,
 	}, d.handlers(ctx))
 	if err != nil {

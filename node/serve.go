@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"cairn/consensus"
 	"cairn/crypto"
 	"cairn/genesis"
+	"cairn/ledger/chain"
 	"cairn/ledger/store"
+	"cairn/node/blocksync"
 )
 
 // maxConsensusBytes bounds one consensus message: a full block, a quarter as
@@ -20,9 +21,10 @@ func maxConsensusBytes(rules *genesis.Rules) int {
 	return int(rules.BlockBytes+rules.BlockBytes/4) + 64<<10
 }
 
-// maxAnswerBytes bounds one answer to a request: a range takes blocks until it
-// has maxRangeBytes and may go on to the next finalization.
-func maxAnswerBytes(block int) int { return max(16<<20, maxRangeBytes+4*block) }
+// maxAnswerBytes bounds one answer to a request.
+func maxAnswerBytes(rules *genesis.Rules) int {
+	return max(16<<20, maxConsensusBytes(rules), blocksync.MaxAnswerBytes(rules))
+}
 
 // serveStatus answers where this node stands.
 func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, error) {
@@ -30,13 +32,17 @@ func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, 
 		return nil, errMalformed
 	}
 	head := d.ledger.HeadInfo()
+	header, err := d.ledger.HeaderByHeight(head.Height)
+	if err != nil {
+		return nil, err
+	}
 	cert, err := d.ledger.Certificate(head.Height)
 	if err != nil {
 		return nil, err
 	}
 	answer := statusAnswer{
 		Genesis: d.net.Genesis, Height: head.Height, Head: head.Hash,
-		Epoch: head.Epoch, View: head.View, Finalization: cert,
+		Epoch: head.Epoch, View: head.View, Finalization: cert, Header: chain.EncodeHeader(header),
 	}
 	if now := d.state.Load(); now != nil {
 		answer.CurrentEpoch, answer.CurrentView = now.Epoch, now.View
@@ -57,43 +63,6 @@ func (d *driver) serveBlock(_ context.Context, _ peer.ID, req []byte) ([]byte, e
 		return nil, nil
 	}
 	return raw, err
-}
-
-// serveBlocks answers final blocks from a height upwards, ending with one that
-// has a finalization of its own. An empty answer says that there are none.
-func (d *driver) serveBlocks(ctx context.Context, _ peer.ID, req []byte) ([]byte, error) {
-	var q blocksRequest
-	if err := decode(req, maxSmallRequestBytes, &q); err != nil {
-		return nil, err
-	}
-	head := d.ledger.HeadInfo().Height
-	var answer blocksAnswer
-	size, proven := 0, 0
-	for h := q.From; h <= head && h >= 1; h++ {
-		full := uint64(len(answer.Blocks)) >= min(q.Count, maxRangeBlocks) || size >= maxRangeBytes
-		if full && proven > 0 || ctx.Err() != nil || len(answer.Blocks) >= 2*maxRangeBlocks || size > 2*maxRangeBytes {
-			break
-		}
-		hash, err := d.ledger.HashByHeight(h)
-		if err != nil {
-			return nil, err
-		}
-		body, err := d.ledger.BodyBytes(hash)
-		if err != nil {
-			return nil, err
-		}
-		cert, err := d.ledger.Certificate(h)
-		if err != nil {
-			return nil, err
-		}
-		answer.Blocks = append(answer.Blocks, rangedBlock{Body: body, Finalization: cert})
-		size += len(body) + len(cert)
-		if len(cert) > 0 {
-			proven = len(answer.Blocks)
-		}
-	}
-	answer.Blocks = answer.Blocks[:proven]
-	return encode(answer), nil
 }
 
 // serveCertificates answers the certificates that the core holds for a range of
@@ -119,16 +88,4 @@ func (d *driver) serveCertificates(ctx context.Context, _ peer.ID, req []byte) (
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// decodeBlocksAnswer reads a range; rlp keeps it within the limit of one answer.
-func decodeBlocksAnswer(raw []byte) (*blocksAnswer, error) {
-	var a blocksAnswer
-	if err := rlp.DecodeBytes(raw, &a); err != nil {
-		return nil, fmt.Errorf("%w: %v", errMalformed, err)
-	}
-	if len(a.Blocks) > 2*maxRangeBlocks {
-		return nil, fmt.Errorf("%w: %d blocks", errOversize, len(a.Blocks))
-	}
-	return &a, nil
 }

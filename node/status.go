@@ -45,7 +45,7 @@ func (n *Node) Status() rpc.Status {
 		Height: hexutil.Uint64(head.Number.Uint64()), Hash: head.Hash(), StateRoot: head.Root,
 		Epoch: hexutil.Uint64(state.Epoch), View: hexutil.Uint64(state.View),
 		FinalizedView: hexutil.Uint64(state.LastFinalizedView),
-		Leader:        now.set.At(state.Leader).Name, Role: now.role(), Voting: state.Voting, Armed: state.Armed,
+		Leader:        now.set.At(state.Leader).Name, Role: now.role(), Voting: state.Voting, Observing: state.Observing, Armed: state.Armed,
 		Validators: now.set.Len(), Quorum: consensus.Quorum(now.set.Len()), Problems: []string{},
 	}
 	if extra, err := chain.DecodeExtra(head); err == nil {
@@ -56,8 +56,8 @@ func (n *Node) Status() rpc.Status {
 	}
 	s.Connected, s.Peers = d.connectedMembers(now)
 	s.Target = s.Height
-	if t := d.sync.target.Load(); t > uint64(s.Height) {
-		s.Syncing, s.Target = true, hexutil.Uint64(t)
+	if at := d.sync.progress.get(); at != nil && at.Target > s.Height+behindLimit {
+		s.Syncing, s.Target = true, at.Target
 	}
 	stats := d.pool.Stats()
 	s.Pending, s.Queued = stats.Executable, stats.Gapped

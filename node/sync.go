@@ -6,40 +6,79 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"cairn/consensus"
 	"cairn/crypto"
-	"cairn/ledger"
 	"cairn/ledger/chain"
+	"cairn/light"
+	"cairn/node/blocksync"
+	"cairn/node/fetch"
+	"cairn/node/rpc"
 	"cairn/p2p"
 )
 
 // Limits of the syncer.
 const (
-	pollGap   = 100 * time.Millisecond // least time between two rounds of asking
-	slowRange = 5 * time.Second        // after which the next range comes from another peer
+	pollGap     = 100 * time.Millisecond // least time between two rounds of asking
+	statusPeers = 16                     // asked where they stand when this node is behind
+	maxHeights  = 1024                   // peers whose height is remembered
+	followCount = 256                    // blocks that a full node at the head asks for at once
+	followBytes = 1 << 20
 )
 
 // syncer brings a node that missed final blocks back to the head. It asks peers
-// where they stand, believes only verified finalizations, and hands verified
-// ranges to the owner goroutine.
+// where they stand, believes only what the validators signed, and hands verified
+// blocks to the owner goroutine. blocksync does the fetching and checking.
 type syncer struct {
-	d      *driver
-	wake   chan struct{}
-	target atomic.Uint64 // verified height above ours while ranges are applied, else 0
+	d        *driver
+	wake     chan struct{}
+	pool     *fetch.Pool
+	pin      *blocksync.Pin // nil = the operator trusts nothing but genesis
+	progress progress
+	warned   *pace // of the log
 
-	warned *pace // of the log
+	following sync.Mutex // held while a full node fetches what is new
 
-	mu   sync.Mutex
-	last peer.ID // from which the newest finalization came
+	mu      sync.Mutex
+	last    peer.ID // from which the newest finalization came
+	heights map[peer.ID]uint64
 }
 
-func newSyncer(d *driver) *syncer {
-	return &syncer{d: d, wake: make(chan struct{}, 1), warned: newPace(time.Minute)}
+func newSyncer(d *driver, pin *blocksync.Pin) *syncer {
+	s := &syncer{d: d, wake: make(chan struct{}, 1), pin: pin, warned: newPace(time.Minute), heights: make(map[peer.ID]uint64)}
+	s.progress.log = d.log
+	s.pool = fetch.New(syncPeers{d})
+	return s
+}
+
+// syncPeers are the connected peers, as fetch asks them.
+type syncPeers struct{ d *driver }
+
+func (n syncPeers) Peers() []peer.ID { return n.d.askable() }
+
+func (n syncPeers) Request(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
+	return n.d.host.Request(ctx, p, name, request)
+}
+
+// Lied bans a peer that proved itself wrong. One that has another block than the
+// operator trusts may be right: then it is the operator who is told.
+func (n syncPeers) Lied(p peer.ID, name string, err error) {
+	n.d.meters.refused.WithLabelValues(name + " answer").Inc()
+	if errors.Is(err, blocksync.ErrTrusted) {
+		n.d.log.Error("sync: a peer has another block than the configuration trusts; compare sync.trusted with somebody you know", "peer", p, "err", err)
+		n.d.host.Penalize(p, p2p.FaultUseless)
+		return
+	}
+	n.d.log.Warn("sync: a peer gave a false answer and is not asked again", "peer", p, "request", name, "err", err)
+	n.d.host.Penalize(p, p2p.FaultInvalid)
+}
+
+func (n syncPeers) Failed(p peer.ID, name string, err error) {
+	n.d.log.Debug("sync: no answer", "peer", p, "request", name, "err", err)
+	n.d.host.Penalize(p, p2p.FaultUseless)
 }
 
 // poke asks for a look at the peers now instead of at the next poll.
@@ -81,10 +120,11 @@ func (s *syncer) run(ctx context.Context) {
 		case <-s.wake:
 		}
 		next := time.NewTimer(pollGap)
-		for _, p := range s.candidates() {
-			if s.ask(ctx, p) {
-				break
+		if s.look(ctx) {
+			if err := s.catchUp(ctx); err != nil && ctx.Err() == nil && s.warned.allow("") {
+				s.d.log.Warn("sync: stopped; it goes on when a peer has what is missing", "height", s.d.ledger.HeadInfo().Height, "err", err)
 			}
+			s.progress.end()
 		}
 		select {
 		case <-next.C:
@@ -93,64 +133,61 @@ func (s *syncer) run(ctx context.Context) {
 	}
 }
 
-// candidates are one random peer, and more of them while nobody has answered.
-func (s *syncer) candidates() []peer.ID {
-	ps := s.d.askable()
-	return ps[:min(len(ps), fetchTries)]
+// look asks one random peer where it stands, and more while none has answered.
+// It answers whether one claims to be so far ahead that consensus alone does not
+// bring what is missing.
+func (s *syncer) look(ctx context.Context) (behind bool) {
+	peers := s.d.askable()
+	for _, p := range peers[:min(len(peers), fetchTries)] {
+		status, err := s.ask(ctx, p)
+		if err != nil {
+			s.d.log.Debug("no status", "peer", p, "err", err)
+			continue
+		}
+		return s.isBehind(status.Height, status.Epoch, status.View)
+	}
+	return false
 }
 
-// ask learns where a peer stands and follows it. It answers whether the peer
-// did.
-func (s *syncer) ask(ctx context.Context, p peer.ID) bool {
-	status, err := s.status(ctx, p)
-	if err != nil {
-		s.d.log.Debug("no status", "peer", p, "err", err)
-		return false
-	}
-	if status.Genesis != s.d.net.Genesis {
-		s.d.refuse(p, "status", fmt.Errorf("%w: genesis %s, ours %s", errUnasked, status.Genesis, s.d.net.Genesis))
-		return false
-	}
-	now := s.d.era.Load()
-	if len(status.Finalization) > 0 && status.Epoch == now.epoch && status.View > 0 {
-		c, err := now.verify.finalization(status.Finalization)
-		if err != nil {
-			s.d.refuse(p, "status", err)
-			return false
-		}
-		if c.Block != status.Head {
-			s.d.refuse(p, "status", errUnasked)
-			return false
-		}
-		if state := s.d.state.Load(); state.Epoch == c.Epoch && c.View > state.LastFinalizedView {
-			s.heard(p)
-			s.d.deliver(ctx, consensus.CertificateReceived{From: -1, Certificate: *c})
-		}
-	}
-	// Near the head the core fetches by itself what a finalization names; it
-	// cannot when the finalization is of a later epoch.
+// isBehind: near the head the core fetches by itself what a finalization names;
+// it cannot when the finalization is of a later epoch.
+func (s *syncer) isBehind(height uint64, epoch uint32, view uint64) bool {
 	near := s.d.ledger.HeadInfo().Height
-	if status.Epoch == now.epoch && status.View > 0 {
+	if epoch == s.d.era.Load().epoch && view > 0 {
 		near += 2
 	}
-	if status.Height <= near {
-		return true
+	return height > near
+}
+
+// ask learns where a peer stands, and gives the core a finalization of its epoch
+// that is new.
+func (s *syncer) ask(ctx context.Context, p peer.ID) (*statusAnswer, error) {
+	status, err := s.status(ctx, p)
+	if err != nil {
+		return nil, err
 	}
-	defer s.target.Store(0)
-	for s.d.ledger.HeadInfo().Height < status.Height && ctx.Err() == nil {
-		begun := time.Now()
-		if err := s.fetchRange(ctx, p); err != nil {
-			s.d.host.Penalize(p, p2p.FaultUseless)
-			if s.warned.allow(p) {
-				s.d.log.Warn("sync: a range failed; another peer is asked", "peer", p, "height", s.d.ledger.HeadInfo().Height, "err", err)
-			}
-			return false
-		}
-		if time.Since(begun) > slowRange {
-			return true // somebody else may be faster; a peer does not keep us to itself
-		}
+	if status.Genesis != s.d.net.Genesis {
+		err := fmt.Errorf("%w: genesis %s, ours %s", errUnasked, status.Genesis, s.d.net.Genesis)
+		s.d.refuse(p, "status", err)
+		return nil, err
 	}
-	return true
+	now := s.d.era.Load()
+	if len(status.Finalization) == 0 || status.Epoch != now.epoch || status.View == 0 {
+		return status, nil
+	}
+	c, err := now.verify.finalization(status.Finalization)
+	if err == nil && c.Block != status.Head {
+		err = errUnasked
+	}
+	if err != nil {
+		s.d.refuse(p, "status", err)
+		return nil, err
+	}
+	if state := s.d.state.Load(); state.Epoch == c.Epoch && c.View > state.LastFinalizedView {
+		s.heard(p)
+		s.d.deliver(ctx, consensus.CertificateReceived{From: -1, Certificate: *c})
+	}
+	return status, nil
 }
 
 func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
@@ -161,152 +198,221 @@ func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 		return nil, err
 	}
 	var a statusAnswer
-	if err := decode(raw, 2*maxCertificateBytes+maxSmallRequestBytes, &a); err != nil {
+	if err := decode(raw, 2*maxCertificateBytes+chain.MaxHeaderBytes+maxSmallRequestBytes, &a); err != nil {
 		s.d.refuse(p, "status", err)
 		return nil, err
 	}
 	return &a, nil
 }
 
-// fetchRange asks p for the next blocks, verifies them and waits until they are
-// applied.
-func (s *syncer) fetchRange(ctx context.Context, p peer.ID) error {
-	rctx, cancel := context.WithTimeout(ctx, 4*fetchWait)
-	defer cancel()
-	from := s.d.ledger.HeadInfo().Height + 1
-	raw, err := s.d.host.Request(rctx, p, requestBlocks, encode(blocksRequest{From: from, Count: maxRangeBlocks}))
-	if err != nil {
-		return err
-	}
-	answer, err := decodeBlocksAnswer(raw)
-	if err != nil {
-		s.d.refuse(p, "blocks answer", err)
-		return err
-	}
-	if len(answer.Blocks) == 0 {
-		return fmt.Errorf("%w: no blocks from %d", errUnasked, from)
-	}
-	blocks, err := s.verifyRange(from, answer)
-	if err != nil {
-		s.d.refuse(p, "blocks answer", err)
-		return err
-	}
-	top := blocks[len(blocks)-1].block
-	if top.NumberU64() > s.d.ledger.HeadInfo().Height+behindLimit {
-		s.target.Store(top.NumberU64())
-	}
-	for _, b := range blocks {
-		recoverSenders(s.d.signer, b.block.Transactions())
-	}
-	done := make(chan error, 1)
-	if !s.d.deliver(ctx, &syncedRange{blocks: blocks, done: done}) {
-		return ctx.Err()
-	}
-	select {
-	case err := <-done:
-		if err == nil {
-			s.d.log.Info("synced", "height", top.NumberU64(), "blocks", len(blocks))
-		}
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// verifyRange checks that the blocks follow one another from a height, that
-// every finalization in the answer is one of its block, and that the last block
-// has one.
-func (s *syncer) verifyRange(from uint64, a *blocksAnswer) ([]certifiedBlock, error) {
-	now := s.d.era.Load()
-	out := make([]certifiedBlock, 0, len(a.Blocks))
-	for i, r := range a.Blocks {
-		block, err := chain.DecodeBlock(r.Body, &s.d.ledger.Config().Rules)
+// catchUp replays until this node is near the head that a peer has proven.
+// Errors: fetch.ErrNobody, failures, those of ctx.
+func (s *syncer) catchUp(ctx context.Context) error {
+	start := s.d.ledger.HeadInfo().Height
+	for begun := false; ctx.Err() == nil; {
+		sets, err := s.sets()
 		if err != nil {
-			return nil, err
-		}
-		if block.NumberU64() != from+uint64(i) || i > 0 && block.ParentHash() != out[i-1].block.Hash() {
-			return nil, fmt.Errorf("%w: block %d does not follow", errUnasked, block.NumberU64())
-		}
-		out = append(out, certifiedBlock{block: block})
-		if len(r.Finalization) == 0 {
-			continue
-		}
-		c, err := now.verify.finalization(r.Finalization)
-		if err != nil {
-			return nil, err
-		}
-		if c.Block != block.Hash() {
-			return nil, fmt.Errorf("%w: the finalization of height %d names another block", errUnasked, block.NumberU64())
-		}
-		out[i].finalization = c
-		if block.MixDigest() != (crypto.Hash{}) {
-			break // the set that signed what follows is known when this block is executed
-		}
-	}
-	if out[len(out)-1].finalization == nil {
-		return nil, errUnproven
-	}
-	return out, nil
-}
-
-// applyRange executes and commits verified final blocks. It runs in the owner
-// goroutine. A rejection (errUnasked) is the answering peer's fault, any other
-// error is a failure of this node.
-func (d *driver) applyRange(blocks []certifiedBlock) error {
-	for i := range blocks {
-		b := &blocks[i]
-		if b.block.NumberU64() <= d.ledger.HeadInfo().Height {
-			continue
-		}
-		if b.finalization != nil && b.finalization.Epoch != d.era.Load().epoch {
-			return fmt.Errorf("%w: block %d is of an epoch that is over", errUnasked, b.block.NumberU64())
-		}
-		if err := d.ledger.Execute(b.block); err != nil {
-			return d.contradiction(blocks[i:], err)
-		}
-		if b.finalization == nil {
-			continue // committed with the next one that has a finalization
-		}
-		if err := d.finalize(b.block.Hash(), b.finalization); err != nil {
 			return err
 		}
-		if d.ledger.HeadInfo().Epoch != b.finalization.Epoch {
-			return d.enterEpoch()
+		claims := s.claims(ctx)
+		if err := s.walk(ctx, sets, claims); err != nil {
+			return err
 		}
-		if err := d.step(consensus.Synced{Block: blockFacts(b.block), Finalization: *b.finalization}); err != nil {
+		best := s.proven(sets, claims)
+		if best == nil || !s.isBehind(best.Height(), best.Epoch(), 1) {
+			return nil
+		}
+		if !begun {
+			begun = true
+			s.progress.begin(rpc.SyncReplay, "blocks", start, best.Height())
+		}
+		s.progress.aim(best.Height())
+		if err := s.replay(ctx, sets, start, best.Height()); err != nil {
 			return err
 		}
 	}
-	return d.lookAtPool()
+	return ctx.Err()
 }
 
-// contradiction shows the core a final block that does not execute here as it
-// did for the quorum that finalized it. The core halts for good reasons only,
-// and keeps the evidence; reads go on.
-func (d *driver) contradiction(blocks []certifiedBlock, err error) error {
-	b := blocks[0]
-	var invalid *chain.InvalidError
-	if !errors.As(err, &invalid) && !errors.Is(err, ledger.ErrMissingParent) {
-		return fmt.Errorf("sync block %d: %w", b.block.NumberU64(), err)
+// sets begins with the set that decides what follows this node's head.
+func (s *syncer) sets() (*blocksync.Sets, error) {
+	set, epoch := s.d.ledger.Validators()
+	height, err := s.d.ledger.ClosingHeight(epoch)
+	if err != nil {
+		return nil, err
 	}
-	for _, next := range blocks {
-		d.bodies.put(next.block)
-		if next.finalization == nil {
-			continue
-		}
-		if err := d.step(consensus.CertificateReceived{From: -1, Certificate: *next.finalization}); err != nil {
-			return err
-		}
-		break
+	hash, err := s.d.ledger.HashByHeight(height)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("%w: block %d: %w", errUnasked, b.block.NumberU64(), err)
+	return blocksync.NewSets(&light.Trust{Network: s.d.net, Epoch: epoch, Set: set, Block: hash, Height: height}, s.pin), nil
 }
 
-// failureOnly passes failures of this node and swallows rejections of what a
-// peer sent, which the syncer has been told.
-func failureOnly(err error) error {
-	if errors.Is(err, errUnasked) {
-		return nil
+// claims asks several peers at once where they stand.
+func (s *syncer) claims(ctx context.Context) map[peer.ID]*statusAnswer {
+	peers := s.d.askable()
+	peers = peers[:min(len(peers), statusPeers)]
+	answers := make([]*statusAnswer, len(peers))
+	var asked sync.WaitGroup
+	for i, p := range peers {
+		asked.Go(func() {
+			if a, err := s.ask(ctx, p); err == nil {
+				answers[i] = a
+			}
+		})
+	}
+	asked.Wait()
+	out := make(map[peer.ID]*statusAnswer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.heights) > maxHeights {
+		clear(s.heights)
+	}
+	for i, p := range peers {
+		if answers[i] != nil {
+			out[p] = answers[i]
+			s.heights[p] = answers[i].Height
+		}
+	}
+	return out
+}
+
+// walk learns the sets of the epochs up to the newest that a peer claims.
+func (s *syncer) walk(ctx context.Context, sets *blocksync.Sets, claims map[peer.ID]*statusAnswer) error {
+	to := sets.Last().Epoch
+	for _, a := range claims {
+		to = max(to, a.Epoch)
+	}
+	err := sets.Walk(ctx, s.pool, to, func(epoch uint32) { s.d.log.Info("sync: validator sets verified", "epoch", epoch) })
+	if errors.Is(err, fetch.ErrNobody) {
+		return nil // one claims an epoch that nobody can prove: what is known is enough to go on
 	}
 	return err
+}
+
+// proven is the highest head that a peer's status proves to be final.
+func (s *syncer) proven(sets *blocksync.Sets, claims map[peer.ID]*statusAnswer) (best *light.Block) {
+	for p, a := range claims {
+		if len(a.Finalization) == 0 || best != nil && a.Height <= best.Height() {
+			continue
+		}
+		b, err := provenHead(sets, a)
+		if err != nil {
+			s.d.log.Debug("sync: a peer's head is not proven", "peer", p, "height", a.Height, "err", err)
+			continue
+		}
+		best = b
+	}
+	return best
+}
+
+// provenHead checks what a status claims by the sets that are known.
+func provenHead(sets *blocksync.Sets, a *statusAnswer) (*light.Block, error) {
+	header, err := chain.DecodeHeader(a.Header)
+	if err != nil {
+		return nil, err
+	}
+	extra, err := chain.DecodeExtra(header)
+	if err != nil {
+		return nil, err
+	}
+	trust := sets.Of(extra.Epoch)
+	if trust == nil {
+		return nil, fmt.Errorf("%w: a head of epoch %d", errUnasked, extra.Epoch)
+	}
+	b, err := trust.VerifyFinality(a.Header, a.Finalization, nil)
+	if err == nil && (b.Height() != a.Height || b.Hash() != a.Head) {
+		err = fmt.Errorf("%w: height %d, the header says %d", errUnasked, a.Height, b.Height())
+	}
+	return b, err
+}
+
+// replay fetches, executes and keeps the blocks up to a height.
+func (s *syncer) replay(ctx context.Context, sets *blocksync.Sets, start, target uint64) error {
+	cfg := &blocksync.Config{
+		Pool: s.pool, Sets: sets, Rules: s.d.rules,
+		Prepare: func(blocks []blocksync.Block) {
+			for _, b := range blocks {
+				recoverSenders(s.d.signer, b.Transactions())
+			}
+		},
+		Apply: s.apply,
+		Have: func(p peer.ID) (uint64, bool) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			h, ok := s.heights[p]
+			return h, ok
+		},
+	}
+	cfg.Applied = func(height uint64) {
+		s.progress.at(height, float64(height-start)/float64(target-start), float64(height-start))
+	}
+	return blocksync.Run(ctx, cfg, s.d.ledger.HeadInfo().Height+1, target)
+}
+
+// apply has the owner goroutine execute and keep blocks, a slice at a time, so
+// that everything else that it does goes on between.
+func (s *syncer) apply(ctx context.Context, blocks []blocksync.Block) error {
+	done := make(chan appliedSlice, 1)
+	for len(blocks) > 0 {
+		if !s.d.deliver(ctx, &syncedRange{blocks: blocks, done: done}) {
+			return ctx.Err()
+		}
+		select {
+		case a := <-done:
+			if a.err != nil {
+				return a.err
+			}
+			blocks = blocks[a.count:]
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// follow brings a full node the blocks that became final since its head, all in
+// one answer: asked for one by one they would come slower than they are made. It
+// answers whether it did.
+func (s *syncer) follow(ctx context.Context, hash crypto.Hash) bool {
+	s.following.Lock()
+	defer s.following.Unlock()
+	if _, err := s.d.ledger.HeightByHash(hash); err == nil {
+		return true // came with those that another call waited for
+	}
+	sets, err := s.sets()
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	from := s.d.ledger.HeadInfo().Height + 1
+	for _, p := range s.heardFirst(s.d.askable()) {
+		raw, err := s.d.host.Request(ctx, p, blocksync.RequestBlocks, blocksync.Encode(&blocksync.BlocksRequest{From: from, Count: followCount, Bytes: followBytes}))
+		if err != nil {
+			continue
+		}
+		a, err := blocksync.DecodeBlocksAnswer(raw, s.d.rules)
+		if err == nil && len(a.Blocks) == 0 {
+			continue // it told of a finalization before it had kept the block
+		}
+		var blocks []blocksync.Block
+		if err == nil {
+			blocks, err = sets.Check(from, followCount, a, s.d.rules)
+		}
+		if err != nil {
+			syncPeers{s.d}.Lied(p, blocksync.RequestBlocks, err)
+			continue
+		}
+		for i := range blocks {
+			blocks[i].Block = withKnownSenders(s.d.pool, s.d.signer, blocks[i].Block)
+		}
+		if s.apply(ctx, blocks) != nil {
+			return false
+		}
+		if _, err := s.d.ledger.HeightByHash(hash); err == nil {
+			return true
+		}
+	}
+	return false
 }

@@ -12,7 +12,7 @@ func (n *Node) rpcBackend() rpc.Backend {
 	d := n.driver
 	return rpc.Backend{
 		Ledger: d.ledger, Pool: d.pool, Signer: d.signer, Submit: d.submit, Status: n.Status, Peers: n.rpcPeers,
-		Presence: n.presence, Evidence: d.Evidence,
+		Presence: n.presence, Sync: d.sync.progress.get, Evidence: d.Evidence,
 		Events: d.events, Stage: d.stage, Seen: d.seen, ClientVersion: "cairnd/" + Version, Registerer: d.meters.registry, Log: n.log,
 	}
 }

@@ -12,15 +12,12 @@ import (
 // Names of the requests between nodes; see docs/wire.md.
 const (
 	requestStatus       = "status"
-	requestBlocks       = "blocks"
 	requestBlock        = "block"
 	requestCertificates = "certificates"
 )
 
 // Limits of the answers.
 const (
-	maxRangeBlocks       = 512     // blocks in one answer
-	maxRangeBytes        = 4 << 20 // after which an answer takes no further block
 	maxCertificates      = 256     // certificates in one answer
 	maxCertificateViews  = 1024    // views that one request may span
 	maxCertificateBytes  = consensus.MaxCertificateBytes
@@ -28,8 +25,9 @@ const (
 )
 
 // statusAnswer tells where a node stands. Finalization is the certificate of
-// Head or, where a range was synced, of the lowest descendant that has one;
-// empty at block 0.
+// Head; empty at block 0, and for a moment at a head that is final by a
+// descendant which is not here yet. With Header it proves Height to who knows
+// the validators of its epoch.
 type statusAnswer struct {
 	Genesis      crypto.Hash
 	Height       uint64
@@ -37,31 +35,13 @@ type statusAnswer struct {
 	Epoch        uint32
 	View         uint64
 	Finalization []byte
+	Header       []byte // RLP of the header of Head
 
 	// Where consensus is: view 0 = not started. Admitting is the certificate of
 	// the view before, which is empty in view 1.
 	CurrentEpoch uint32
 	CurrentView  uint64
 	Admitting    []byte
-}
-
-// blocksRequest asks for final blocks from a height upwards.
-type blocksRequest struct {
-	From  uint64
-	Count uint64
-}
-
-// rangedBlock is one final block and, where the answering node holds one, the
-// finalization of that very block.
-type rangedBlock struct {
-	Body         []byte
-	Finalization []byte
-}
-
-// blocksAnswer is a run of final blocks, lowest first. The last one has a
-// finalization of its own, which proves those before it.
-type blocksAnswer struct {
-	Blocks []rangedBlock
 }
 
 // certificatesRequest asks for the certificates of the views From to To of an
@@ -127,5 +107,4 @@ const (
 	errOversize  = wireError("message is over its limit")
 	errMalformed = wireError("message does not decode")
 	errUnasked   = wireError("answer does not fit the question")
-	errUnproven  = wireError("answer carries no finalization that proves it")
 )

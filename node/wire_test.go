@@ -16,9 +16,7 @@ func FuzzWire(f *testing.F) {
 	signers.Set(1)
 	cert := consensus.Certificate{Subject: vote, Signers: signers, Signatures: []crypto.Signature{testKey(1).Sign(crypto.Hash{1})}}
 	raw := consensus.EncodeCertificate(&cert)
-	f.Add(encode(statusAnswer{Genesis: crypto.Hash{1}, Height: 9, Head: crypto.Hash{2}, View: 3, Finalization: raw}))
-	f.Add(encode(blocksRequest{From: 1, Count: 512}))
-	f.Add(encode(blocksAnswer{Blocks: []rangedBlock{{Body: []byte{0xc0}, Finalization: raw}, {Body: []byte{0xc1, 0x80}}}}))
+	f.Add(encode(statusAnswer{Genesis: crypto.Hash{1}, Height: 9, Head: crypto.Hash{2}, View: 3, Finalization: raw, Header: []byte{0xc0}}))
 	f.Add(encode(certificatesRequest{Epoch: 1, From: 2, To: 3}))
 	f.Add(encodeCertificates([]consensus.Certificate{cert, cert}))
 	f.Add([]byte{0xc0})
@@ -26,12 +24,8 @@ func FuzzWire(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var status statusAnswer
 		again(t, "status", b, decode(b, len(b), &status), func() []byte { return encode(status) })
-		var blocks blocksRequest
-		again(t, "blocks request", b, decode(b, len(b), &blocks), func() []byte { return encode(blocks) })
 		var ranges certificatesRequest
 		again(t, "certificates request", b, decode(b, len(b), &ranges), func() []byte { return encode(ranges) })
-		answer, err := decodeBlocksAnswer(b)
-		again(t, "blocks answer", b, err, func() []byte { return encode(*answer) })
 		certs, err := decodeCertificates(b)
 		again(t, "certificates", b, err, func() []byte { return encodeCertificates(certs) })
 	})

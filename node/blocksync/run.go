@@ -34,6 +34,8 @@ type Config struct {
 	// Apply takes verified blocks, in order, and returns when they are kept. An
 	// error ends Run.
 	Apply func(context.Context, []Block) error
+	// Applied hears of the height of the last block that was kept; nil = nobody.
+	Applied func(height uint64)
 	// Have is the height up to which a peer is known to have blocks; nil, or an
 	// answer of false: it may have all.
 	Have func(peer.ID) (uint64, bool)
@@ -238,6 +240,9 @@ func (r *replay) apply(ctx context.Context) {
 	r.applying = true
 	go func() {
 		a.err = r.cfg.Apply(ctx, a.blocks)
+		if a.err == nil && r.cfg.Applied != nil {
+			r.cfg.Applied(a.blocks[len(a.blocks)-1].NumberU64())
+		}
 		a.blocks = nil
 		r.applied <- a
 	}()
