@@ -2,6 +2,7 @@ package genesis
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/rlp"
@@ -34,12 +35,27 @@ func NewValidatorSet(members []Validator) (*ValidatorSet, error) {
 			return nil, err
 		}
 	}
+	s.hash = crypto.Keccak256(s.Encode())
+	return s, nil
+}
+
+// Encode is RLP([[address, peerId, name], …]) in address order.
+func (s *ValidatorSet) Encode() []byte {
 	raw, err := rlp.EncodeToBytes(s.members)
 	if err != nil {
 		panic(err) // byte arrays and strings always encode
 	}
-	s.hash = crypto.Keccak256(raw)
-	return s, nil
+	return raw
+}
+
+// DecodeValidatorSet reads what Encode wrote. It is for what the node itself
+// stored: it bounds nothing.
+func DecodeValidatorSet(raw []byte) (*ValidatorSet, error) {
+	var members []Validator
+	if err := rlp.DecodeBytes(raw, &members); err != nil {
+		return nil, fmt.Errorf("validator set: %w", err)
+	}
+	return NewValidatorSet(members)
 }
 
 // Len is the number of members.
@@ -60,7 +76,7 @@ func (s *ValidatorSet) Addresses() []crypto.Address {
 	return out
 }
 
-// Hash is keccak256(RLP([[address, peerId, name], …])) in address order.
+// Hash is keccak256 of Encode.
 func (s *ValidatorSet) Hash() crypto.Hash { return s.hash }
 
 // ValidatorSet is the set of the first epoch. It panics on a Spec that Validate

@@ -1,22 +1,151 @@
 package snapshot
 
 import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+
 	"cairn/ledger/store"
 )
-
-// Dir is the directory in which a node keeps the checkpoints that it serves:
-// one a height, named by it, the newest Keep of them.
-type Dir struct{}
 
 // Keep is how many checkpoints a Dir holds.
 const Keep = 2
 
+// flushAhead is how many blocks before a checkpoint the database is told to
+// empty its memory, so that little of it is in the log that has to be copied.
+const flushAhead = 4
+
+// Dir is the directory in which a node keeps the checkpoints that it serves:
+// one a height, named by it, the newest Keep of them; an older one stays while it
+// is open. Take is for one goroutine, everything else for any.
+type Dir struct {
+	path string
+	o    store.Options
+
+	mu       sync.Mutex
+	heights  []uint64        // complete ones, rising
+	open     map[uint64]bool // those that a Source reads
+	removing sync.WaitGroup
+}
+
 // OpenDir opens the directory, makes it if there is none, and removes what an
-// interrupted run left.
-func OpenDir(path string, o store.Options) (*Dir, error) { return nil, ErrNone }
+// interrupted run left, and all but the newest Keep checkpoints. Of o only the
+// file system counts, and what Open is given.
+func OpenDir(path string, o store.Options) (*Dir, error) {
+	names, err := store.ListCheckpoints(path, o)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{path: path, o: o, open: make(map[uint64]bool)}
+	for _, name := range names {
+		if height, ok := parseName(name); ok {
+			d.heights = append(d.heights, height)
+		}
+	}
+	for _, height := range d.surplus() {
+		if err := store.RemoveCheckpoint(d.Path(height), o); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// nameDigits makes names sort like heights.
+const nameDigits = 20
+
+func parseName(name string) (uint64, bool) {
+	height, err := strconv.ParseUint(name, 10, 64)
+	return height, err == nil && len(name) == nameDigits
+}
+
+// Path is where the checkpoint of a height is, or would be.
+func (d *Dir) Path(height uint64) string {
+	return filepath.Join(d.path, fmt.Sprintf("%0*d", nameDigits, height))
+}
 
 // Heights are the checkpoints that are complete, in rising order.
-func (d *Dir) Heights() ([]uint64, error) { return nil, nil }
+func (d *Dir) Heights() []uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]uint64(nil), d.heights...)
+}
 
-// Path is where the checkpoint of a height is.
-func (d *Dir) Path(height uint64) string { return "" }
+// Open opens the checkpoint of a height, once at a time.
+// Errors: store.ErrNotFound (there is none, or no more), store.ErrLocked (it is
+// open), and those of Open.
+func (d *Dir) Open(height uint64) (*Source, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case !slices.Contains(d.heights, height):
+		return nil, fmt.Errorf("checkpoint of height %d: %w", height, store.ErrNotFound)
+	case d.open[height]:
+		return nil, fmt.Errorf("checkpoint of height %d: %w", height, store.ErrLocked)
+	}
+	s, err := Open(d.Path(height), d.o)
+	if err != nil {
+		return nil, err
+	}
+	d.open[height] = true
+	s.closed = func() { d.release(height) }
+	return s, nil
+}
+
+// release is called when a Source is closed.
+func (d *Dir) release(height uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.open, height)
+	if !slices.Contains(d.heights, height) {
+		d.remove(height)
+	}
+}
+
+// remove deletes a checkpoint in the background. What stays because of an error
+// goes at the next start.
+func (d *Dir) remove(height uint64) {
+	d.removing.Go(func() { _ = store.RemoveCheckpoint(d.Path(height), d.o) })
+}
+
+// Take makes the checkpoint of the database at its head, whose height it is, and
+// lets the oldest go, in the background. One that is there already stays.
+func (d *Dir) Take(st *store.Store, height uint64) error {
+	d.mu.Lock()
+	n := len(d.heights)
+	there := n > 0 && d.heights[n-1] >= height
+	d.mu.Unlock()
+	if there {
+		return nil
+	}
+	if err := st.Checkpoint(d.Path(height)); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heights = append(d.heights, height)
+	for _, old := range d.surplus() {
+		if !d.open[old] {
+			d.remove(old)
+		}
+	}
+	return nil
+}
+
+// surplus takes all but the newest Keep heights from the list.
+func (d *Dir) surplus() []uint64 {
+	n := max(0, len(d.heights)-Keep)
+	old := d.heights[:n:n]
+	d.heights = d.heights[n:]
+	return old
+}
+
+// Ahead says whether the database should empty its memory at a height because a
+// checkpoint comes soon.
+func Ahead(height, interval uint64) bool {
+	return interval > 2*flushAhead && height%interval == interval-flushAhead
+}
+
+// Close waits for removals under way.
+func (d *Dir) Close() { d.removing.Wait() }

@@ -55,19 +55,3 @@ func (s *Store) Compact() error {
 	}
 	return nil
 }
-
-// Checkpoint copies the running database, with everything written so far, to a
-// directory that does not exist yet.
-func (s *Store) Checkpoint(dir string) error {
-	if err := s.Sync(); err != nil {
-		return err
-	}
-	if !s.guard.enter() {
-		return ErrClosed
-	}
-	defer s.guard.leave()
-	if err := s.db.Checkpoint(dir); err != nil {
-		return fmt.Errorf("copy the database to %s: %w", dir, err)
-	}
-	return nil
-}

@@ -20,6 +20,8 @@ const FormatVersion = 2
 //	0x01    -                                head: height 8 ‖ hash 32 ‖ floor epoch 4 ‖
 //	                                         floor view 8 ‖ swept height 8
 //	0x02    -                                bounds: base 8 ‖ first body 8; absent = 0, 0
+//	0x03    -                                what a join is for, opaque   } only until the
+//	        opaque                           how far it is, opaque        } join is complete
 //	'b'     height 8 ‖ hash 32               transactions, RLP list      } every block held,
 //	'h'     height 8 ‖ hash 32               header, RLP                 } proposed or final;
 //	'i'     hash 32                          height 8                    } written by PutBody
@@ -54,6 +56,7 @@ const (
 	prefixFormat      = 0x00
 	prefixHead        = 0x01
 	prefixBounds      = 0x02
+	prefixJoining     = 0x03
 	prefixBody        = 'b'
 	prefixHeader      = 'h'
 	prefixHeight      = 'i'
@@ -81,6 +84,7 @@ var (
 	formatKey = append([]byte{prefixFormat}, "format"...)
 	headKey   = []byte{prefixHead}
 	boundsKey = []byte{prefixBounds}
+	targetKey = []byte{prefixJoining}
 )
 
 // key joins a prefix byte and parts.

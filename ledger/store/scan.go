@@ -132,6 +132,7 @@ var tables = []struct {
 	{prefixFormat, "format"},
 	{prefixHead, "head"},
 	{prefixBounds, "bounds"},
+	{prefixJoining, "unfinished join"},
 	{prefixAccount, "accounts"},
 	{prefixBody, "bodies"},
 	{prefixCanonical, "final blocks"},

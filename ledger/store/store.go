@@ -72,6 +72,8 @@ type Store struct {
 	fs        vfs.FS
 	dir       string
 	directory *pebble.Lock
+	joining   bool // a Joining, see there
+	readOnly  bool
 	noHistory bool
 	lazy      bool
 	head      atomic.Pointer[headRow] // nil before block 0
@@ -80,29 +82,44 @@ type Store struct {
 }
 
 // Open opens the database in dir, and creates it, durably, if there is none.
-// Errors: ErrNewerFormat, ErrForeign, ErrCorrupt, ErrLocked, or a failure of the
-// file system.
+// Errors: ErrNewerFormat, ErrForeign, ErrCorrupt, ErrLocked, ErrUnfinished, or a
+// failure of the file system.
 func Open(dir string, o Options) (*Store, error) {
+	s := newStore(dir, o)
+	if err := s.openDir(o); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newStore(dir string, o Options) *Store {
 	s := &Store{dir: dir, fs: o.FS, noHistory: o.NoHistory, lazy: o.Lazy, onFailure: o.OnFailure}
 	if s.fs == nil {
 		s.fs = vfs.Default
 	}
+	return s
+}
+
+// openDir locks the directory and opens the database in it.
+func (s *Store) openDir(o Options) error {
 	s.cache = pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
 	defer s.cache.Unref() // Pebble holds its own reference
-	if err := s.create(o); err != nil {
-		return nil, err
+	if !s.readOnly {
+		if err := s.create(o); err != nil {
+			return err
+		}
 	}
 	var err error
-	if s.directory, err = pebble.LockDirectory(dir, s.fs); err != nil {
-		return nil, openError(dir, err)
+	if s.directory, err = pebble.LockDirectory(s.dir, s.fs); err != nil {
+		return openError(s.dir, err)
 	}
-	if err := checkLog(s.fs, dir); err != nil {
-		return nil, errors.Join(err, s.directory.Close())
+	if err := checkLog(s.fs, s.dir); err != nil {
+		return errors.Join(err, s.directory.Close())
 	}
 	if err := s.open(o); err != nil {
-		return nil, errors.Join(err, s.directory.Close())
+		return errors.Join(err, s.directory.Close())
 	}
-	return s, nil
+	return nil
 }
 
 // create makes the database, if there is none, and closes it again.
@@ -130,7 +147,7 @@ func (s *Store) create(o Options) error {
 // to know of it.
 func (s *Store) open(o Options) error {
 	options := s.pebbleOptions(o)
-	options.Lock = s.directory
+	options.Lock, options.ReadOnly = s.directory, s.readOnly
 	var err error
 	if s.db, err = pebble.Open(s.dir, options); err != nil {
 		return openError(s.dir, err)
@@ -147,6 +164,11 @@ func (s *Store) open(o Options) error {
 func (s *Store) start() (*headRow, error) {
 	if err := s.checkFormat(); err != nil {
 		return nil, err
+	}
+	if unfinished, err := s.has("a join", targetKey); err != nil {
+		return nil, err
+	} else if unfinished && !s.joining {
+		return nil, fmt.Errorf("%s: %w", s.dir, ErrUnfinished)
 	}
 	if err := s.checkHistory(); err != nil {
 		return nil, err
@@ -218,6 +240,8 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 func (s *Store) checkFormat() error {
 	raw, err := s.get("format version", formatKey)
 	switch {
+	case errors.Is(err, ErrNotFound) && s.readOnly:
+		return fmt.Errorf("%s: %w", s.dir, ErrForeign)
 	case errors.Is(err, ErrNotFound):
 		it, err := s.db.NewIter(nil)
 		if err != nil {
@@ -239,6 +263,8 @@ func (s *Store) checkFormat() error {
 		return corrupt("format version", fmt.Sprintf("%x", raw))
 	}
 	switch v := binary.BigEndian.Uint32(raw); {
+	case s.readOnly && v != FormatVersion:
+		return fmt.Errorf("%s: %w: a copy in format %d, which is only read in format %d", s.dir, ErrForeign, v, FormatVersion)
 	case v > FormatVersion:
 		return fmt.Errorf("%s: %w: format %d, this program knows %d", s.dir, ErrNewerFormat, v, FormatVersion)
 	case v == 0:
@@ -261,7 +287,7 @@ func (s *Store) checkHistory() error {
 		return nil
 	case !errors.Is(err, ErrNotFound):
 		return err
-	case s.noHistory:
+	case s.noHistory && !s.readOnly:
 		return s.PutMeta(historyOff, []byte{1})
 	}
 	return nil

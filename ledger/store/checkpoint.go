@@ -1,0 +1,142 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// partial ends the name of a checkpoint until it is whole.
+const partial = ".partial"
+
+// Checkpoint copies the running database, with everything written so far, to a
+// directory that does not exist yet; table files are shared by hard links where
+// the file system has them. The directory has its name only once it is whole and
+// durable: an interrupted copy stays under another (see ListCheckpoints).
+func (s *Store) Checkpoint(dir string) error {
+	if err := s.Sync(); err != nil {
+		return err
+	}
+	if !s.guard.enter() {
+		return ErrClosed
+	}
+	defer s.guard.leave()
+	parent := s.fs.PathDir(dir)
+	if _, err := s.fs.Stat(dir); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("copy the database to %s: %w", dir, errors.Join(os.ErrExist, err))
+	}
+	unfinished := dir + partial
+	if err := s.fs.RemoveAll(unfinished); err != nil {
+		return fmt.Errorf("copy the database to %s: %w", dir, err)
+	}
+	if err := s.db.Checkpoint(unfinished); err != nil {
+		return fmt.Errorf("copy the database to %s: %w", dir, err)
+	}
+	if err := errors.Join(s.fs.Rename(unfinished, dir), syncDirectory(s.fs, parent)); err != nil {
+		return fmt.Errorf("copy the database to %s: %w", dir, err)
+	}
+	return nil
+}
+
+// FlushSoon moves what is in memory to table files in the background, so that a
+// Checkpoint soon after finds a short log to copy.
+func (s *Store) FlushSoon() error {
+	if !s.guard.enter() {
+		return ErrClosed
+	}
+	defer s.guard.leave()
+	if _, err := s.db.AsyncFlush(); err != nil {
+		return fmt.Errorf("flush the database: %w", err)
+	}
+	return nil
+}
+
+func syncDirectory(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// ListCheckpoints makes the directory that checkpoints are kept in, if there is
+// none, removes what an interrupted copy left there, and answers the names of the
+// others, sorted.
+func ListCheckpoints(dir string, o Options) ([]string, error) {
+	fs := o.fileSystem()
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make %s: %w", dir, err)
+	}
+	all, err := fs.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	var names []string
+	for _, name := range all {
+		if !strings.HasSuffix(name, partial) {
+			names = append(names, name)
+			continue
+		}
+		if err := fs.RemoveAll(fs.PathJoin(dir, name)); err != nil {
+			return nil, fmt.Errorf("remove a left-over: %w", err)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// RemoveCheckpoint removes a checkpoint. It loses its name first, so that a
+// half-removed one is not taken for a whole one.
+func RemoveCheckpoint(dir string, o Options) error {
+	fs := o.fileSystem()
+	dead := dir + partial
+	if err := fs.RemoveAll(dead); err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	if err := fs.Rename(dir, dead); err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	if err := errors.Join(syncDirectory(fs, fs.PathDir(dir)), fs.RemoveAll(dead)); err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	return nil
+}
+
+func (o *Options) fileSystem() vfs.FS {
+	if o.FS == nil {
+		return vfs.Default
+	}
+	return o.FS
+}
+
+// Reader is a database that is only read: a checkpoint. Its methods may be
+// called from any goroutine.
+type Reader struct {
+	View
+	s *Store
+}
+
+// OpenReader opens a checkpoint of a database that has a head.
+// Errors: ErrForeign (no database, or one of another format), ErrNotFound (no
+// head), ErrCorrupt, ErrLocked, or a failure of the file system.
+func OpenReader(dir string, o Options) (*Reader, error) {
+	s := newStore(dir, o)
+	s.readOnly = true
+	if _, err := s.fs.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open the copy in %s: %w", dir, err)
+	}
+	if err := s.openDir(o); err != nil {
+		return nil, err
+	}
+	if s.head.Load() == nil {
+		return nil, errors.Join(fmt.Errorf("head of %s: %w", dir, ErrNotFound), s.Close())
+	}
+	return &Reader{View: s.View, s: s}, nil
+}
+
+// Close waits for reads under way and closes the files.
+func (r *Reader) Close() error { return r.s.Close() }
