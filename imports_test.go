@@ -44,6 +44,7 @@ var arrows = map[string]struct {
 	"cairn/scripts/bench":            {[]string{"cairn/crypto", "cairn/scripts/internal/load", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
 	"cairn/scripts/benchsync":        {[]string{"cairn/crypto", "cairn/scripts/internal/load", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
 	"cairn/scripts/benchrpc":         {[]string{"cairn/crypto", "cairn/scripts/internal/load", "cairn/scripts/internal/testnet"}, "a benchmark drives real processes through JSON-RPC"},
+	"cairn/clients/ethclient":        {nil, "a client that people have knows nothing of ours"},
 	"cairn/scripts/chaos":            {[]string{"cairn/crypto", "cairn/scripts/internal/testnet"}, "faults happen to real processes, and are judged through JSON-RPC"},
 }
 

@@ -12,7 +12,7 @@ version=$(cast --version | sed -n '1s/.*: //p')
 
 registry=0x000000000000000000000000000000000000ca10
 missing=0x$(printf '9%.0s' {1..64})
-passed=0 failed=0
+passed=0 failed=0 expected=76 # checks of both networks
 
 # equal TITLE HAVE WANT
 equal() {
@@ -99,11 +99,14 @@ run() { # KIND URL DIR
     equal "account proof of $account" "$(cast proof "$account" --block "$i" | node proof.mjs "$(cast block "$i" --field stateRoot)" "$account" 2>&1 && echo proven)" proven
   done
 
+  equal 'proof of the registry and its storage' "$(cast proof "$registry" 0x1 0x3 0x63 --block "$i" | node proof.mjs "$(cast block "$i" --field stateRoot)" "$registry" 2>&1 && echo proven)" proven
+
   i=$(cast rpc --rpc-url "$ws" eth_subscribe newHeads)
   equal 'subscription over WebSocket' "$([[ $i =~ ^\"0x[0-9a-f]+\"$ ]] && echo made || echo "$i")" made
 }
 
 run fees "$CLIENTS_FEES_RPC" "$CLIENTS_FEES_DIR"
 run free "$CLIENTS_FREE_RPC" "$CLIENTS_FREE_DIR"
+((passed + failed == expected)) || equal 'checks that were made' "$((passed + failed))" "$expected"
 printf 'cast %s: %d passed, %d failed\n' "$version" "$passed" "$failed"
 ((failed == 0))

@@ -1,8 +1,9 @@
 // ethers v6: JsonRpcProvider, WebSocketProvider, Wallet.
 import assert from 'node:assert/strict'
-import { JsonRpcProvider, Transaction, Wallet, WebSocketProvider, encodeRlp, isError, keccak256, parseEther } from 'ethers'
+import { Contract, JsonRpcProvider, Transaction, Wallet, WebSocketProvider, encodeRlp, isError, keccak256, parseEther } from 'ethers'
+import { candidate, registryABI } from './candidate.mjs'
 import { checkProof, headerFields } from './proofs.mjs'
-import { Suite, failure, missing, networks, registry, until } from './suite.mjs'
+import { Suite, failure, missing, networks, registry, setSlots, until } from './suite.mjs'
 
 const suite = new Suite('ethers')
 
@@ -100,6 +101,9 @@ for (const network of networks) {
       assert.equal(BigInt(proof.balance), await provider.getBalance(address, raw.number))
       await checkProof(proof, raw.stateRoot, address, keccak256)
     }
+    const proof = await provider.send('eth_getProof', [registry, setSlots, raw.number])
+    assert.equal(BigInt(proof.storageProof[1].value), 4n)
+    await checkProof(proof, raw.stateRoot, registry, keccak256)
   })
 
   await check('subscriptions over WebSocket', async () => {
@@ -116,7 +120,23 @@ for (const network of networks) {
     assert.deepEqual(heads, Array.from(heads, (_, i) => heads[0] + i)) // none is skipped
     await socket.destroy()
   })
+  await check('events of the registry over WebSocket', async () => {
+    const socket = new WebSocketProvider(network.ws, undefined, { cacheTimeout: -1 })
+    const watched = new Contract(registry, registryABI, socket)
+    const told = []
+    await watched.on('Registered', (...args) => told.push(args))
+    const who = candidate(network.chainId)
+    const receipt = await (await new Contract(registry, registryABI, wallet).register(...who.args)).wait(1, 20_000)
+    assert.equal(receipt.logs.length, 1)
+    assert.ok(await until(() => told.some(([, , , , event]) => event.log.transactionHash === receipt.hash), 10_000))
+    const [address, peerId, name, number, event] = told.find(([, , , , e]) => e.log.transactionHash === receipt.hash)
+    assert.deepEqual([address, peerId, name, number, event.log.blockHash], [who.address, who.peerId, who.name, 0n, receipt.blockHash])
+    const found = await watched.queryFilter(watched.filters.Registered(who.address), 0, 'latest')
+    assert.deepEqual(found.map((e) => e.transactionHash), [receipt.hash])
+    assert.deepEqual([...(await watched.candidate(who.address))], [true, who.peerId, who.name])
+    await socket.destroy()
+  })
   provider.destroy()
 }
 
-suite.end()
+suite.end(32)

@@ -13,6 +13,7 @@ function network(kind, url, dir) {
     free: kind === 'free',
     http: url,
     ws: url.replace(/^http/, 'ws'),
+    other: url.replace(/\d+$/, (port) => Number(port) + 1), // its second node
     chainId: JSON.parse(readFileSync(`${dir}/testnet.json`, 'utf8')).chainId,
     accounts: JSON.parse(readFileSync(`${dir}/accounts.json`, 'utf8')),
   }
@@ -24,6 +25,7 @@ export const networks = [
 ]
 
 export const registry = '0x000000000000000000000000000000000000ca10'
+export const setSlots = ['0x1', '0x3', '0x63'] // of the registry: hash of the set, number of members (4), nothing
 export const missing = '0x' + '9'.repeat(64) // the hash of nothing
 
 /** Runs checks one after the other, prints what fails and counts. */
@@ -31,7 +33,12 @@ export class Suite {
   passed = 0
   failed = 0
 
-  constructor(name) {
+  /** name is that of the package which is tried, or of what is tried by hand if there is none. */
+  constructor(name, version) {
+    if (version) {
+      this.name = `${name} ${version}`
+      return
+    }
     const at = createRequire(import.meta.url).resolve(name).replace(new RegExp(`(.*/node_modules/${name}/).*`), '$1')
     this.name = `${name} ${JSON.parse(readFileSync(`${at}package.json`, 'utf8')).version}`
   }
@@ -52,8 +59,12 @@ export class Suite {
     }
   }
 
-  /** Prints the counts and ends the process, whatever is still connected. */
-  end() {
+  /** Prints the counts and ends the process, whatever is still connected. A check that was not made has failed. */
+  end(expected) {
+    if (this.passed + this.failed !== expected) {
+      console.error(`FAIL ${this.name}: ${this.passed + this.failed} checks were made, not ${expected}`)
+      this.failed += 1
+    }
     console.log(`${this.name}: ${this.passed} passed, ${this.failed} failed`)
     process.exit(this.failed === 0 ? 0 : 1)
   }

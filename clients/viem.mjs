@@ -3,11 +3,12 @@ import assert from 'node:assert/strict'
 import {
   BaseError, ContractFunctionExecutionError, ExecutionRevertedError, FeeCapTooLowError, InsufficientFundsError, IntrinsicGasTooLowError, MethodNotFoundRpcError,
   NonceTooLowError, TipAboveFeeCapError, TransactionReceiptNotFoundError, BlockNotFoundError, TransactionNotFoundError,
-  createPublicClient, createWalletClient, defineChain, http, keccak256, parseEther, parseTransaction, toRlp, webSocket,
+  createPublicClient, createWalletClient, defineChain, http, keccak256, pad, parseEther, parseTransaction, toRlp, webSocket,
 } from 'viem'
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts'
+import { candidate, registryABI } from './candidate.mjs'
 import { checkProof, headerFields } from './proofs.mjs'
-import { Suite, failure, missing, networks, registry, until } from './suite.mjs'
+import { Suite, failure, missing, networks, registry, setSlots, until } from './suite.mjs'
 
 const suite = new Suite('viem')
 const random = () => privateKeyToAccount(generatePrivateKey()).address
@@ -99,6 +100,10 @@ for (const network of networks) {
       assert.equal(proof.balance, await node.getBalance({ address, blockNumber: block.number }))
       await checkProof(proof, block.stateRoot, address, keccak256)
     }
+    const storageKeys = setSlots.map((slot) => pad(slot))
+    const proof = await node.getProof({ address: registry, storageKeys, blockNumber: block.number })
+    assert.equal(proof.storageProof[1].value, 4n)
+    await checkProof(proof, block.stateRoot, registry, keccak256)
   })
 
   await check('subscriptions over WebSocket', async () => {
@@ -118,6 +123,25 @@ for (const network of networks) {
     assert.deepEqual(errors, [])
     stop.forEach((f) => f())
   })
+  await check('events of the registry over WebSocket', async () => {
+    const socket = createPublicClient({ chain, transport: webSocket() })
+    const contract = { address: registry, abi: registryABI }
+    const who = candidate(network.chainId)
+    const told = []
+    const errors = []
+    const stop = socket.watchContractEvent({ ...contract, eventName: 'Registered', onLogs: (logs) => told.push(...logs), onError: (e) => errors.push(e) })
+    assert.equal(await socket.getChainId(), network.chainId) // the subscription was asked for before
+    const receipt = await receiptOf(await wallet.writeContract({ ...contract, functionName: 'register', args: who.args }))
+    assert.deepEqual([receipt.status, receipt.logs.length], ['success', 1])
+    assert.ok(await until(() => told.some((l) => l.transactionHash === receipt.transactionHash), 10_000), errors[0])
+    const log = told.find((l) => l.transactionHash === receipt.transactionHash)
+    assert.deepEqual([log.args.candidate, log.args.peerId, log.args.name, log.args.number, log.removed], [who.address, who.peerId, who.name, 0n, false])
+    const found = await node.getContractEvents({ ...contract, eventName: 'Registered', args: { candidate: who.address }, fromBlock: 0n })
+    assert.deepEqual(found.map((l) => l.transactionHash), [receipt.transactionHash])
+    assert.deepEqual(await node.readContract({ ...contract, functionName: 'candidate', args: [who.address] }), [true, who.peerId, who.name])
+    assert.deepEqual(errors, [])
+    stop()
+  })
 }
 
-suite.end()
+suite.end(43)

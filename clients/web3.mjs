@@ -4,8 +4,9 @@ import { hexToBytes } from '@ethereumjs/util'
 import {
   ContractExecutionError, InvalidResponseError, TransactionNotFound, TransactionRevertInstructionError, Web3,
 } from 'web3'
+import { candidate, registryABI } from './candidate.mjs'
 import { checkProof, headerFields, rlp } from './proofs.mjs'
-import { Suite, failure, missing, networks, registry, until } from './suite.mjs'
+import { Suite, failure, missing, networks, registry, setSlots, until } from './suite.mjs'
 
 const suite = new Suite('web3')
 
@@ -93,6 +94,9 @@ for (const network of networks) {
       assert.equal(proof.balance, await node.eth.getBalance(address, block.number))
       await checkProof(proof, block.stateRoot, address, keccak)
     }
+    const proof = await node.eth.getProof(registry, setSlots.map((slot) => node.utils.padLeft(slot, 64)), block.number)
+    assert.equal(BigInt(proof.storageProof[1].value), 4n)
+    await checkProof(proof, block.stateRoot, registry, keccak)
   })
 
   await check('subscriptions over WebSocket', async () => {
@@ -110,6 +114,25 @@ for (const network of networks) {
     await transactions.unsubscribe()
     socket.provider.disconnect()
   })
+  await check('events of the registry over WebSocket', async () => {
+    const socket = new Web3(network.ws)
+    const who = candidate(network.chainId)
+    const told = []
+    const watched = new socket.eth.Contract(registryABI, registry)
+    const events = watched.events.Registered({ filter: { candidate: who.address } })
+    events.on('data', (event) => told.push(event))
+    const all = []
+    const logs = await socket.eth.subscribe('logs', { address: registry })
+    logs.on('data', (log) => all.push(log))
+    const contract = new node.eth.Contract(registryABI, registry)
+    const receipt = await contract.methods.register(...who.args).send({ from, type: '0x0', gasPrice: String(gasPrice) })
+    assert.ok(await until(() => told.length > 0 && all.some((l) => l.transactionHash === receipt.transactionHash), 10_000))
+    assert.deepEqual([told.length, told[0].transactionHash, told[0].returnValues.peerId], [1, receipt.transactionHash, who.peerId])
+    const found = await contract.getPastEvents('Registered', { filter: { candidate: who.address }, fromBlock: 0n })
+    assert.deepEqual(found.map((e) => e.transactionHash), [receipt.transactionHash])
+    await logs.unsubscribe()
+    socket.provider.disconnect()
+  })
 }
 
-suite.end()
+suite.end(38)

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Wallet clients that people use (ethers, viem, web3.js, cast) against two real
-# networks of four, one with fees and one without. Run by 'make clients'. Needs
-# Node.js, npm and bin/cairnd ('make build'). SKIP_CLIENTS=1 skips it.
+# Wallet clients that people use (ethers, viem, web3.js, cast, go-ethereum's
+# ethclient), and the calls of those that cannot run here (MetaMask, Hardhat,
+# Otterscan), against two real networks of four, one with fees and one without. Run
+# by 'make clients'. Needs Go, Node.js, npm and bin/cairnd ('make build').
+# SKIP_CLIENTS=1 skips it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,8 +13,8 @@ if [[ ${SKIP_CLIENTS:-} == 1 ]]; then
   echo 'clients.sh: SKIPPED, because SKIP_CLIENTS=1: no wallet client was tried'
   exit 0
 fi
-for program in node npm; do
-  command -v "$program" >/dev/null || fail "no $program: install Node.js 20 or newer with npm, or set SKIP_CLIENTS=1"
+for program in go node npm; do
+  command -v "$program" >/dev/null || fail "no $program: install Go, and Node.js 20 or newer with npm, or set SKIP_CLIENTS=1"
 done
 (($(node -p 'process.versions.node.split(".")[0]') >= 20)) || fail "Node.js $(node --version) is too old: 20 or newer is needed"
 
@@ -54,9 +56,10 @@ network free --free
 export CLIENTS_FREE_DIR=$dir/free CLIENTS_FREE_RPC=http://127.0.0.1:$base
 
 passed=0 failed=0 broken=0
-for suite in 'node clients/ethers.mjs' 'node clients/viem.mjs' 'node clients/web3.mjs' clients/cast.sh; do
+for suite in 'node clients/ethers.mjs' 'node clients/viem.mjs' 'node clients/web3.mjs' clients/cast.sh 'go run ./clients/ethclient' 'node clients/calls.mjs'; do
   code=0
-  # Words are split on purpose. A suite that hangs or dies has no line of counts.
+  # Words are split on purpose. A suite that hangs or dies has no line of counts;
+  # one that made fewer checks than it has counts a failure.
   # shellcheck disable=SC2086
   said=$(timeout 300 $suite) || code=$?
   if [[ $said =~ \ ([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then

@@ -58,7 +58,8 @@ func (a *otsAPI) GetContractCreator(crypto.Address) *struct{} { return nil }
 // GetInternalOperations is empty: a transaction makes no transfers of its own.
 func (a *otsAPI) GetInternalOperations(crypto.Hash) []struct{} { return []struct{}{} }
 
-// GetTransactionError is empty: the registry gives no data when it refuses.
+// GetTransactionError is empty: no receipt keeps the reason of a refusal. eth_call
+// of the same call at the block before answers it.
 func (a *otsAPI) GetTransactionError(crypto.Hash) hexutil.Bytes { return hexutil.Bytes{} }
 
 // otsTrace is one call of ots_traceTransaction.
