@@ -73,6 +73,9 @@ func newCluster(t *testing.T, n, extra int, change func(*genesis.Spec)) *cluster
 		}
 		c.ids = append(c.ids, id.String())
 		key := testKey(byte(i + 1))
+		if err := BeginKey(home, key.Address()); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(home, ValidatorKeyFile), []byte(fmt.Sprintf("%x\n", key.Bytes())), 0o600); err != nil {
 			t.Fatal(err)
 		}

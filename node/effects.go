@@ -63,6 +63,7 @@ func (d *driver) publish() {
 		admitting: d.core.Admitting(), doubt: d.inDoubt(), twin: d.twin,
 	})
 	d.meters.view.Set(float64(status.View))
+	d.meters.voting.Set(boolGauge(status.Voting))
 }
 
 // apply carries out one Effects: persist, send, then the rest. An error is a

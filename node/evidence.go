@@ -21,14 +21,10 @@ const (
 
 // keepEvidence records two votes by which a member contradicts itself.
 func (d *driver) keepEvidence(ev consensus.Evidence) error {
-	now := d.era.Load()
-	member := now.set.At(int(ev.A.Signer))
-	d.meters.equivocations.WithLabelValues(member.Name).Inc()
+	member := d.era.Load().set.At(int(ev.A.Signer))
 	a, b := consensus.EncodeVote(&ev.A), consensus.EncodeVote(&ev.B)
-	d.log.Warn("a validator contradicted itself: this proves it; ask its operator, and vote it out if need be",
-		"validator", member.Name, "epoch", ev.A.Epoch, "view", ev.A.View, "a", fmt.Sprintf("%x", a), "b", fmt.Sprintf("%x", b))
 	kept, err := d.evidence()
-	if err != nil || len(kept) >= maxEvidence {
+	if err != nil {
 		return err
 	}
 	entry := keptEvidence{Epoch: ev.A.Epoch, Member: member.Address[:], Name: member.Name, A: a, B: b}
@@ -37,7 +33,22 @@ func (d *driver) keepEvidence(ev consensus.Evidence) error {
 			return nil
 		}
 	}
+	d.meters.equivocations.WithLabelValues(member.Name).Inc()
+	d.log.Warn("a validator contradicted itself: this proves it; ask its operator, and vote it out if need be",
+		"validator", member.Name, "epoch", ev.A.Epoch, "view", ev.A.View, "a", fmt.Sprintf("%x", a), "b", fmt.Sprintf("%x", b))
+	if len(kept) >= maxEvidence {
+		return nil
+	}
 	return d.store.PutMeta(evidenceList, encode(append(kept, entry)))
+}
+
+// countEvidence lets the metric say what was kept in earlier runs.
+func (d *driver) countEvidence() error {
+	kept, err := d.evidence()
+	for _, k := range kept {
+		d.meters.equivocations.WithLabelValues(k.Name).Inc()
+	}
+	return err
 }
 
 // keptEvidence is one pair as it is stored.

@@ -27,6 +27,10 @@ import (
 // The id changes in three durable steps: the new one goes to instance.new, then
 // into the store, then instance.new becomes instance. The store's id is right if
 // either file has it, so a crash between any two steps does no harm.
+//
+// Before the first run there is no store. That the key has not signed anywhere
+// is then known only if it was drawn in this home: BeginKey leaves a file that
+// says so. A key that came without it, copied by hand, may have voted elsewhere.
 const (
 	InstanceFile    = "instance"
 	newInstanceFile = "instance.new"
@@ -67,31 +71,41 @@ type instance struct {
 	floor voteFloor
 	// others says that the own votes in the store are of another key.
 	others bool
+	// unknown says that nothing here tells whether the key has voted elsewhere;
+	// see beganTogether.
+	unknown bool
 }
 
-// openInstance compares a home with its store. With nothing to compare, in a
-// home and a store that no validator has used, it begins. The key may be in
-// doubt after it; see instance.doubt.
+// doubtUnknown is the doubt of a key that no run and no 'key new' left a trace
+// of.
+const doubtUnknown = "nothing here tells whether its key has voted elsewhere"
+
+// openInstance compares a home with its store. A key that was drawn here begins
+// in a store that no validator has used. The key may be in doubt after it; see
+// instance.doubt.
 func openInstance(home string, st *store.Store, signer crypto.Address) (*instance, error) {
 	in := &instance{home: home, st: st, signer: signer}
 	held, err := readInstance(st)
 	if err != nil {
 		return nil, err
 	}
-	id, floor, haveFile, err := readInstanceFile(filepath.Join(home, InstanceFile))
+	file, err := readInstanceFile(filepath.Join(home, InstanceFile))
 	if err != nil {
 		return nil, err
 	}
-	next, _, haveNext, err := readInstanceFile(filepath.Join(home, newInstanceFile))
+	next, err := readInstanceFile(filepath.Join(home, newInstanceFile))
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case held == nil && !haveFile:
+	case held == nil && file != nil && file.drawn == signer && signer != (crypto.Address{}):
 		return in, in.renew()
+	case held == nil && (file == nil || file.drawn != crypto.Address{}):
+		in.doubt, in.unknown = doubtUnknown, true
+		return in, nil
 	case held == nil:
 		in.doubt = "the data directory was deleted or replaced"
-		in.setFloor(floor)
+		in.setFloor(file.floor)
 		return in, nil
 	}
 	in.kept = *held
@@ -99,8 +113,8 @@ func openInstance(home string, st *store.Store, signer crypto.Address) (*instanc
 	switch {
 	case held.Doubt != "":
 		in.doubt = held.Doubt
-	case haveFile && id == held.ID, haveNext && next == held.ID:
-	case haveFile:
+	case file != nil && file.id == held.ID, next != nil && next.id == held.ID:
+	case file != nil:
 		in.doubt = "the data directory is not the one that this home used last"
 	default:
 		in.doubt = "the data directory is of another home"
@@ -108,11 +122,36 @@ func openInstance(home string, st *store.Store, signer crypto.Address) (*instanc
 	if in.others && in.doubt == "" {
 		in.doubt = "the validator key was replaced"
 	}
-	in.setFloor(floor)
+	if file != nil {
+		in.setFloor(file.floor)
+	}
 	if in.doubt != "" {
 		return in, nil
 	}
 	return in, in.renew()
+}
+
+// BeginKey says that the validator key of this address is being drawn for this
+// home and has signed nowhere: the first run with it votes at once. Call it
+// before the key is there. A home in which a validator has run says more and is
+// left as it is.
+func BeginKey(home string, signer crypto.Address) error {
+	path := filepath.Join(home, InstanceFile)
+	if file, err := readInstanceFile(path); err != nil || file != nil && file.drawn == (crypto.Address{}) {
+		return err
+	}
+	file := instanceFile{drawn: signer}
+	if _, err := rand.Read(file.id[:]); err != nil {
+		return fmt.Errorf("draw the instance id: %w", err)
+	}
+	return file.write(path)
+}
+
+// KeyBegun says whether the key of this address was drawn for this home and no
+// node has run with it yet.
+func KeyBegun(home string, signer crypto.Address) (bool, error) {
+	file, err := readInstanceFile(filepath.Join(home, InstanceFile))
+	return file != nil && file.drawn == signer, err
 }
 
 // setFloor notes what came along with an imported key.
@@ -129,7 +168,7 @@ func (in *instance) renew() error {
 		return fmt.Errorf("draw the instance id: %w", err)
 	}
 	next := filepath.Join(in.home, newInstanceFile)
-	if err := writeInstanceFile(next, id, voteFloor{}); err != nil {
+	if err := (instanceFile{id: id}).write(next); err != nil {
 		return err
 	}
 	kept := storedInstance{ID: id, Signer: in.signer}
@@ -142,7 +181,7 @@ func (in *instance) renew() error {
 	if err := syncDir(in.home); err != nil {
 		return err
 	}
-	in.kept, in.doubt, in.floor = kept, "", voteFloor{}
+	in.kept, in.doubt, in.floor, in.unknown = kept, "", voteFloor{}, false
 	return nil
 }
 
@@ -180,41 +219,59 @@ func writeInstance(st *store.Store, s storedInstance) error {
 	return nil
 }
 
-// readInstanceFile reads "ID\n" or "ID\nfloor EPOCH VIEW\n". A damaged file is one
-// that no store matches.
-func readInstanceFile(path string) (id instanceID, floor voteFloor, found bool, err error) {
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return id, floor, false, nil
-	}
-	if err != nil {
-		return id, floor, false, fmt.Errorf("read the instance id: %w", err)
-	}
-	if len(raw) > maxInstanceFile {
-		return id, floor, false, fmt.Errorf("%s: %d bytes, at most %d are right: delete it and the node observes before it signs", path, len(raw), maxInstanceFile)
-	}
-	first, rest, _ := strings.Cut(string(bytes.TrimSpace(raw)), "\n")
-	if b, err := hex.DecodeString(first); err != nil || len(b) != instanceLength {
-		if _, err := rand.Read(id[:]); err != nil {
-			return id, floor, false, fmt.Errorf("draw the instance id: %w", err)
-		}
-		return id, floor, true, nil
-	} else {
-		id = instanceID(b)
-	}
-	if rest != "" {
-		if _, err := fmt.Sscanf(rest, "floor %d %d", &floor.Epoch, &floor.View); err != nil {
-			return id, floor, false, fmt.Errorf("%s: %q is no floor", path, rest)
-		}
-	}
-	return id, floor, true, nil
+// instanceFile is what one of the two files says.
+type instanceFile struct {
+	id    instanceID
+	floor voteFloor      // came along with an imported key
+	drawn crypto.Address // of a key that no node has run with; zero = one has
 }
 
-// writeInstanceFile replaces a file, durably.
-func writeInstanceFile(path string, id instanceID, floor voteFloor) error {
-	text := hex.EncodeToString(id[:]) + "\n"
-	if floor != (voteFloor{}) {
-		text += fmt.Sprintf("floor %d %d\n", floor.Epoch, floor.View)
+// readInstanceFile reads "ID\n", to which "floor EPOCH VIEW\n" or "new ADDRESS\n"
+// may be added; nil = there is none. A damaged file is one that no store matches.
+func readInstanceFile(path string) (*instanceFile, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the instance id: %w", err)
+	}
+	if len(raw) > maxInstanceFile {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d are right: delete it and the node observes before it signs", path, len(raw), maxInstanceFile)
+	}
+	f := &instanceFile{}
+	first, rest, _ := strings.Cut(string(bytes.TrimSpace(raw)), "\n")
+	b, err := hex.DecodeString(first)
+	if err != nil || len(b) != instanceLength {
+		if _, err := rand.Read(f.id[:]); err != nil {
+			return nil, fmt.Errorf("draw the instance id: %w", err)
+		}
+		return f, nil
+	}
+	f.id = instanceID(b)
+	drawn, isNew := strings.CutPrefix(rest, "new ")
+	switch {
+	case rest == "":
+	case isNew:
+		if f.drawn, err = crypto.ParseAddress(drawn); err != nil || f.drawn == (crypto.Address{}) {
+			return nil, fmt.Errorf("%s: %.80q is no address", path, drawn)
+		}
+	default:
+		if _, err := fmt.Sscanf(rest, "floor %d %d", &f.floor.Epoch, &f.floor.View); err != nil {
+			return nil, fmt.Errorf("%s: %.80q is no floor", path, rest)
+		}
+	}
+	return f, nil
+}
+
+// write replaces a file, durably.
+func (f instanceFile) write(path string) error {
+	text := hex.EncodeToString(f.id[:]) + "\n"
+	if f.floor != (voteFloor{}) {
+		text += fmt.Sprintf("floor %d %d\n", f.floor.Epoch, f.floor.View)
+	}
+	if f.drawn != (crypto.Address{}) {
+		text += fmt.Sprintf("new %s\n", f.drawn)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".instance-*") // mode 0600
 	if err != nil {

@@ -165,7 +165,54 @@ func (d *driver) handleReport(r *viewReport) error {
 	if r.era != d.era.Load() {
 		return nil
 	}
+	if err := d.beganTogether(r); err != nil {
+		return err
+	}
 	return d.step(consensus.ViewReported{From: r.from, View: r.view})
+}
+
+// beganTogether ends the doubt about a key that left no trace here, in a network
+// that begins: nothing is final, and as many others as make a quorum are in the
+// first view of epoch 0, as we are. Whoever has voted beyond the first two views
+// was admitted there by a quorum, an honest member of which would tell a later
+// view. Without this rule a network of such keys could not begin at all.
+func (d *driver) beganTogether(r *viewReport) error {
+	s := d.core.Status()
+	if d.instance == nil || !d.instance.unknown || r.era.epoch != 0 || s.View != 1 || d.ledger.HeadInfo().Height != 0 {
+		return nil
+	}
+	if d.beginners == nil {
+		d.beginners = make(map[int]bool)
+	}
+	d.beginners[r.from] = r.view == 1
+	count := 0
+	for _, first := range d.beginners {
+		if first {
+			count++
+		}
+	}
+	if count < consensus.Quorum(len(r.era.addrs)) || count < len(d.beginners) {
+		return nil
+	}
+	records, err := loadVoteLog(d.store)
+	if err != nil {
+		return err
+	}
+	if err := d.instance.renew(); err != nil {
+		return err
+	}
+	cfg, err := d.coreConfig(r.era)
+	if err != nil {
+		return err
+	}
+	cfg.Paused = d.mustPause()
+	core, effects, err := consensus.New(cfg, records, d.mono(), d.wall())
+	if err != nil {
+		return fmt.Errorf("begin to vote: %w", err)
+	}
+	d.core, d.hadWork, d.latest = core, false, executedBlock{}
+	d.log.Info("the network begins, and this node votes", "validators", len(r.era.addrs), "seen", count)
+	return d.carryOut(effects)
 }
 
 // observing is what status says of an observer.

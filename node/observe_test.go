@@ -234,7 +234,25 @@ func TestInstanceFiles(t *testing.T) {
 		}
 	}
 	file, next := filepath.Join(home, InstanceFile), filepath.Join(home, newInstanceFile)
+	want("a key from elsewhere", doubtUnknown)
+	want("still from elsewhere", doubtUnknown)
+	if err := BeginKey(home, crypto.Address{7}); err != nil {
+		t.Fatal(err)
+	}
+	want("another key was drawn here", doubtUnknown)
+	if err := BeginKey(home, signer); err != nil {
+		t.Fatal(err)
+	}
+	if begun, err := KeyBegun(home, signer); !begun || err != nil {
+		t.Errorf("begun %t, %v", begun, err)
+	}
 	want("first start", "")
+	if begun, err := KeyBegun(home, signer); begun || err != nil {
+		t.Errorf("begun after the first start: %t, %v", begun, err)
+	}
+	if err := BeginKey(home, signer); err != nil {
+		t.Fatal(err)
+	}
 	first, _ := os.ReadFile(file)
 	want("second start", "")
 	if second, _ := os.ReadFile(file); string(first) == string(second) {
@@ -246,23 +264,23 @@ func TestInstanceFiles(t *testing.T) {
 	write(t, next, "00112233445566778899aabbccddeeff\n")
 	want("crash before the store", "")
 	// Crash after the store: the old file is still there, the new one fits.
-	id, _, _, err := readInstanceFile(file)
+	was, err := readInstanceFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, file, "00112233445566778899aabbccddeeff\n")
-	if err := writeInstanceFile(next, id, voteFloor{}); err != nil {
+	if err := was.write(next); err != nil {
 		t.Fatal(err)
 	}
 	want("crash before the rename", "")
 	write(t, file, "nonsense")
 	want("damaged file", "not the one that this home used last")
 	want("still", "not the one that this home used last")
-	if err := writeInstanceFile(file, open().kept.ID, voteFloor{}); err != nil {
+	if err := (instanceFile{id: open().kept.ID}).write(file); err != nil {
 		t.Fatal(err)
 	}
 	want("mended", "")
-	if err := writeInstanceFile(file, open().kept.ID, voteFloor{Epoch: 2, View: 9}); err != nil {
+	if err := (instanceFile{id: open().kept.ID, floor: voteFloor{Epoch: 2, View: 9}}).write(file); err != nil {
 		t.Fatal(err)
 	}
 	in := open()
@@ -276,7 +294,7 @@ func TestInstanceFiles(t *testing.T) {
 			t.Errorf("epoch %d: observe above %d, want %d", epoch, cfg.ObserveAbove, above)
 		}
 	}
-	if err := writeInstanceFile(file, in.kept.ID, voteFloor{}); err != nil {
+	if err := (instanceFile{id: in.kept.ID}).write(file); err != nil {
 		t.Fatal(err)
 	}
 	signer[0] = 2

@@ -14,7 +14,7 @@ type VoteFloor = voteFloor
 
 // ExportFloor is the floor of the key of a home whose node does not run: the
 // highest of its own votes, or what is final. nil says that no node has run
-// here, so that the key has not voted. Errors: those of OpenHome.
+// here; see KeyBegun. Errors: those of OpenHome.
 func ExportFloor(home string) (floor *VoteFloor, err error) {
 	h, err := OpenHome(home, "")
 	if errors.Is(err, ErrNoData) {
@@ -39,8 +39,10 @@ func ExportFloor(home string) (floor *VoteFloor, err error) {
 		}
 	}
 	// A floor that came with an import and is not passed yet still holds.
-	_, imported, _, err := readInstanceFile(filepath.Join(home, InstanceFile))
-	floor.raise(imported)
+	file, err := readInstanceFile(filepath.Join(home, InstanceFile))
+	if file != nil {
+		floor.raise(file.floor)
+	}
 	return floor, err
 }
 
@@ -64,9 +66,9 @@ func LockHome(home string) (unlock func() error, err error) {
 // ImportFloor makes the node of a home an observer until it is past the floor
 // that came with its key. Call it before the key is there.
 func ImportFloor(home string, floor VoteFloor) error {
-	var id instanceID
-	if _, err := rand.Read(id[:]); err != nil {
+	file := instanceFile{floor: floor}
+	if _, err := rand.Read(file.id[:]); err != nil {
 		return fmt.Errorf("draw the instance id: %w", err)
 	}
-	return writeInstanceFile(filepath.Join(home, InstanceFile), id, floor)
+	return file.write(filepath.Join(home, InstanceFile))
 }

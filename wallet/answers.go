@@ -236,6 +236,7 @@ type Status struct {
 	Role            string         `json:"role"` // validator or full
 	Name            string         `json:"name"` // of the validator
 	Voting          bool           `json:"voting"`
+	Observing       bool           `json:"observing"` // it votes no more until it is safe to
 	Peers           int            `json:"peers"`
 	Validators      int            `json:"validators"`
 	Quorum          int            `json:"quorum"`

@@ -189,6 +189,7 @@ type statusJSON struct {
 	Role                string      `json:"role"`
 	Name                string      `json:"name"`
 	Voting              bool        `json:"voting"`
+	Observing           bool        `json:"observing"`
 	Peers               int         `json:"peers"`
 	Validators          int         `json:"validators"`
 	Quorum              int         `json:"quorum"`
@@ -224,7 +225,7 @@ func (t *terminal) showStatus(c *cli.Context, url string, s *wallet.Status) erro
 	data := statusJSON{
 		RPC: url, Version: s.Version, ChainID: uint64(s.ChainID), GenesisHash: s.GenesisHash,
 		Height: uint64(s.Height), Hash: s.Hash, StateRoot: s.StateRoot, TimestampMillis: uint64(s.TimestampMillis),
-		Epoch: uint64(s.Epoch), View: uint64(s.View), Leader: s.Leader, Role: s.Role, Name: s.Name, Voting: s.Voting,
+		Epoch: uint64(s.Epoch), View: uint64(s.View), Leader: s.Leader, Role: s.Role, Name: s.Name, Voting: s.Voting, Observing: s.Observing,
 		Peers: s.Peers, Validators: s.Validators, Quorum: s.Quorum, ValidatorsConnected: s.Connected,
 		Syncing: s.Syncing, TargetHeight: uint64(s.Target), Pending: s.Pending, Queued: s.Queued,
 		Healthy: s.Healthy, Problems: append([]string{}, s.Problems...),
@@ -233,7 +234,10 @@ func (t *terminal) showStatus(c *cli.Context, url string, s *wallet.Status) erro
 	if s.Name != "" {
 		role += " " + s.Name
 	}
-	if s.Role == "validator" && !s.Voting {
+	switch {
+	case s.Role == "validator" && s.Observing:
+		role += ", observing: it signs nothing"
+	case s.Role == "validator" && !s.Voting:
 		role += ", not voting"
 	}
 	sync := "in step"

@@ -114,7 +114,7 @@ func initDevelopment(c *cli.Context, home string) error {
 
 // developmentKeys writes both keys where they are missing.
 func developmentKeys(home string) error {
-	if err := writeValidatorKey(home, genesis.DevelopmentValidator(), "", wallet.KDF{}); err != nil && !errors.Is(err, errExists) {
+	if err := drawnKey(home, genesis.DevelopmentValidator(), "", wallet.KDF{}); err != nil && !errors.Is(err, errExists) {
 		return err
 	}
 	key, err := libp2pcrypto.UnmarshalEd25519PrivateKey(genesis.DevelopmentPeerKey())

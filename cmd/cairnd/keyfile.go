@@ -71,6 +71,19 @@ func writeValidatorKey(home string, key *crypto.PrivateKey, password string, kdf
 	return writeNew(filepath.Join(home, node.ValidatorKeyFile), text, 0o600)
 }
 
+// drawnKey saves a key that has signed nowhere, so that the first run with it
+// votes at once.
+func drawnKey(home string, key *crypto.PrivateKey, password string, kdf wallet.KDF) error {
+	path := filepath.Join(home, node.ValidatorKeyFile)
+	if _, err := os.Stat(path); err == nil {
+		return fmt.Errorf("%s: %w", path, errExists)
+	}
+	if err := node.BeginKey(home, key.Address()); err != nil {
+		return err
+	}
+	return writeValidatorKey(home, key, password, kdf)
+}
+
 // loadIdentity reads both keys of a validator's home. passwordFile may be empty
 // if the validator key is not encrypted.
 func loadIdentity(home, passwordFile string) (key *crypto.PrivateKey, peerID string, err error) {
@@ -112,7 +125,7 @@ func newIdentity(home, password string, kdf wallet.KDF) (*crypto.PrivateKey, str
 	if err != nil {
 		return nil, "", err
 	}
-	if err := writeValidatorKey(home, key, password, kdf); err != nil {
+	if err := drawnKey(home, key, password, kdf); err != nil {
 		return nil, "", err
 	}
 	id, err := peerIdentity(filepath.Join(home, node.PeerKeyFile))

@@ -23,13 +23,15 @@ const keyExportFormat = 1
 const maxKeyExportFile = 256 << 10
 
 // exportedKey is the file of key export. Floor is the last view that the key may
-// have voted in; without it no node has run with the key.
+// have voted in. New says that the key was drawn in the old home and no node has
+// run with it. Without both nothing tells whether it has voted.
 type exportedKey struct {
 	Format       int            `json:"format"`
 	GenesisHash  *crypto.Hash   `json:"genesisHash,omitempty"` // of the home's network
 	Address      crypto.Address `json:"address"`
 	PeerID       string         `json:"peerId"`
 	Floor        *exportedFloor `json:"floor,omitempty"`
+	New          bool           `json:"new,omitempty"`
 	ValidatorKey string         `json:"validatorKey"` // the content of validator.key
 	PeerKey      string         `json:"peerKey"`      // the content of peer.key
 }
@@ -114,6 +116,9 @@ func keyExport(c *cli.Context) error {
 	if e.PeerID, err = peerIdentity(peerPath); err != nil {
 		return err
 	}
+	if e.New, err = node.KeyBegun(home, e.Address); err != nil {
+		return err
+	}
 	if _, hash, err := readGenesis(filepath.Join(home, node.GenesisFile)); err == nil {
 		e.GenesisHash = &hash
 		floor, err := node.ExportFloor(home)
@@ -123,7 +128,7 @@ func keyExport(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if floor != nil {
+		if floor != nil && !e.New {
 			e.Floor = &exportedFloor{floor.Epoch, floor.View}
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
@@ -204,6 +209,10 @@ func importInto(home string, e *exportedKey) error {
 		if err := node.ImportFloor(home, node.VoteFloor{Epoch: e.Floor.Epoch, View: e.Floor.View}); err != nil {
 			return err
 		}
+	} else if e.New {
+		if err := node.BeginKey(home, e.Address); err != nil {
+			return err
+		}
 	}
 	return writeNew(keyPath, []byte(e.ValidatorKey), 0o600)
 }
@@ -212,13 +221,16 @@ func importInto(home string, e *exportedKey) error {
 func printMove(c *cli.Context, e *exportedKey, what string) error {
 	w := c.App.Writer
 	if c.Bool("json") {
-		return printJSON(w, map[string]any{"address": e.Address, "peerId": e.PeerID, "floor": e.Floor})
+		return printJSON(w, map[string]any{"address": e.Address, "peerId": e.PeerID, "floor": e.Floor, "new": e.New})
 	}
 	fmt.Fprintf(w, "address  %s\npeer id  %s\n", e.Address, e.PeerID)
-	if e.Floor != nil {
+	switch {
+	case e.Floor != nil:
 		fmt.Fprintf(w, "votes    up to epoch %d, view %d\n", e.Floor.Epoch, e.Floor.View)
-	} else {
+	case e.New:
 		fmt.Fprintln(w, "votes    none: no node has run with this key")
+	default:
+		fmt.Fprintln(w, "votes    unknown: the key was not drawn in this home, and no node has run here")
 	}
 	fmt.Fprintln(w, what)
 	return nil

@@ -282,7 +282,7 @@ func (a *cairnAPI) Diagnose() *diagnosis {
 	check("quorum", s.Connected >= s.Quorum || s.Role != "validator", fmt.Sprintf("%d of %d validators reachable, %d needed", s.Connected, s.Validators, s.Quorum),
 		"nothing becomes final until more validators run and can be reached: ask their operators")
 	check("sync", !s.Syncing, fmt.Sprintf("height %d of %d", s.Height, s.Target), "wait: the node fetches what it lacks")
-	check("voting", s.Voting || s.Role != "validator", fmt.Sprintf("role %s, voting %t", s.Role, s.Voting), "see the problems below and the log of this node")
+	check("voting", s.Voting || s.Role != "validator", fmt.Sprintf("role %s, voting %t, observing %t", s.Role, s.Voting, s.Observing), "see the problems below and the log of this node")
 	check("proofs", true, fmt.Sprintf("available from height %d", a.b.Ledger.Provable()), "")
 	for _, p := range s.Problems {
 		check("problem", false, p, "see docs/operating.md")

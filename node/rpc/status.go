@@ -23,7 +23,8 @@ type Status struct {
 	Role          string         `json:"role"`   // validator or full
 	Name          string         `json:"name"`   // of this validator; empty for a full node
 	Voting        bool           `json:"voting"`
-	Armed         bool           `json:"armed"` // the view has work and its deadlines run
+	Observing     bool           `json:"observing"` // it may have forgotten votes and signs nothing until it is safe to
+	Armed         bool           `json:"armed"`     // the view has work and its deadlines run
 	Peers         int            `json:"peers"`
 	Validators    int            `json:"validators"`          // members of the epoch's set
 	Quorum        int            `json:"quorum"`              // votes that make a certificate

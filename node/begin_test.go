@@ -1,0 +1,159 @@
+package node
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cairn/consensus"
+)
+
+// copied makes the key of node i one that was copied by hand: nothing in the home
+// tells where it comes from.
+func (c *cluster) copied(i int) {
+	c.t.Helper()
+	for _, name := range []string{InstanceFile, newInstanceFile, DataDir} {
+		if err := os.RemoveAll(filepath.Join(c.homes[i], name)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// TestCopiedKey: a key that was copied into an empty home observes before it
+// votes, in a network that runs.
+func TestCopiedKey(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	for i := range 4 {
+		c.start(i)
+	}
+	c.connected(3)
+	for i := range 3 {
+		c.pay(i, i, 0, 1, 2, 3)
+	}
+	c.stop(3)
+	c.copied(3)
+	c.start(3)
+	c.observes(3, doubtUnknown)
+	c.payUntil(0, "node 3 votes again", func() bool { return c.votes(3) })
+	c.needed(3, 1)
+	c.stop(3)
+	c.start(3)
+	if !c.votes(3) {
+		t.Errorf("a plain restart after it observes again: %+v", c.nodes[3].Status())
+	}
+	c.noEvidence()
+	c.sameChain()
+}
+
+// TestCopiedKeysBegin: a network whose keys all came by hand begins by itself,
+// and goes on after a restart of all.
+func TestCopiedKeysBegin(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	for i := range 4 {
+		c.copied(i)
+		c.start(i)
+	}
+	for i := range 4 {
+		c.await("node votes", func() bool { return c.votes(i) })
+	}
+	c.pay(0, 0, 0, 1, 2, 3)
+	for i := range 4 {
+		c.stop(i)
+	}
+	for i := range 4 {
+		c.start(i)
+		if !c.votes(i) {
+			t.Errorf("node %d does not vote after a plain restart: %+v", i, c.nodes[i].Status())
+		}
+	}
+	c.pay(0, 1, 0, 1, 2, 3)
+	c.noEvidence()
+}
+
+// TestCopiedKeyLate: the others have begun and wait for work; a copied key joins
+// them in the first view, and is needed.
+func TestCopiedKeyLate(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	c.copied(3)
+	for i := range 3 {
+		c.start(i)
+	}
+	c.connected(2)
+	c.start(3)
+	c.await("node 3 votes", func() bool { return c.votes(3) })
+	c.stop(0)
+	c.pay(1, 0, 1, 2, 3)
+	c.noEvidence()
+}
+
+// TestCopiedKeyFew: where too few others can tell, the operator decides.
+func TestCopiedKeyFew(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 2} {
+		c := newCluster(t, n, 0, nil)
+		c.copied(0)
+		for i := range n {
+			c.start(i)
+		}
+		c.connected(n - 1)
+		c.observes(0, "cairnd db reset-votes")
+		c.stop(0)
+		if r, err := ResetVotes(c.homes[0]); err != nil || r.Why != doubtUnknown {
+			t.Fatalf("reset: %+v, %v", r, err)
+		}
+		c.start(0)
+		if !c.votes(0) {
+			t.Errorf("it observes after a reset: %+v", c.nodes[0].Status())
+		}
+		c.connected(n - 1)
+		c.pay(0, 0, 0)
+	}
+}
+
+// TestBeganTogether: one member that is further, or too few in the first view, and
+// the network is not one that begins.
+func TestBeganTogether(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	c.copied(0)
+	c.start(0)
+	d := c.nodes[0].driver
+	now := d.era.Load()
+	tell := func(views ...uint64) {
+		t.Helper()
+		done := make(chan error, 1)
+		d.deliver(t.Context(), func() {
+			d.beginners = nil
+			var err error
+			for i, v := range views {
+				err = errors.Join(err, d.beganTogether(&viewReport{era: now, from: i + 1, view: v}))
+			}
+			done <- err
+		})
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, views := range [][]uint64{{1, 1}, {1, 1, 2}, {5, 1, 1}, {2, 2, 2}} {
+		tell(views...)
+		if c.votes(0) {
+			t.Fatalf("others in views %v, and it votes", views)
+		}
+	}
+	tell(1, 1, 1)
+	if !c.votes(0) {
+		t.Errorf("others all in the first view: %+v", c.nodes[0].Status())
+	}
+	raw, err := os.ReadFile(filepath.Join(c.homes[0], InstanceFile))
+	if err != nil || len(strings.Fields(string(raw))) != 1 {
+		t.Errorf("instance file %q, %v", raw, err)
+	}
+	if s := d.state.Load(); s.View != 1 || s.Observing || consensus.Quorum(4) != 3 {
+		t.Errorf("state %+v", s.Status)
+	}
+}
