@@ -13,6 +13,7 @@ const (
 	ErrNotExecuted   = ErrorKind("the block was not executed here")
 	ErrProofPruned   = ErrorKind("proofs of this height are no longer available; ask for a recent block")
 	ErrFuture        = ErrorKind("height is above the final head")
+	ErrNotTheChain   = ErrorKind("the block is not the one below those that are held")
 )
 
 // Kinds of the store that pass through.

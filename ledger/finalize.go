@@ -28,14 +28,24 @@ type Final struct {
 // nothing. Only when the ancestors are too many for one batch of maxBatchBytes
 // do the older ones go before, without floor and pruning.
 //
+// A batch also ends at a height at which the state is kept for others (see
+// Options.Snapshots).
+//
 // It answers the new final blocks, none if the block was final before; a
 // certificate for the head is then kept if it had none.
 // Errors: ErrNotExecuted, which a block that can never be final any more is too,
 // or a failure, after which the process must stop.
 func (l *Ledger) Finalize(hash crypto.Hash, certificate []byte, floor Floor, prune []store.RecordRange) ([]*Final, error) {
+	return l.FinalizeRun(hash, map[crypto.Hash][]byte{hash: certificate}, floor, prune)
+}
+
+// FinalizeRun is Finalize of a run of blocks of which any may have a certificate
+// of their own, by hash. If that of hash is not among them, neither floor nor
+// records change: then something else must say that the run is final.
+func (l *Ledger) FinalizeRun(hash crypto.Hash, certificates map[crypto.Hash][]byte, floor Floor, prune []store.RecordRange) ([]*Final, error) {
 	top, ok := l.layers[hash]
 	if !ok {
-		return nil, l.refinalize(hash, certificate, floor, prune)
+		return nil, l.refinalize(hash, certificates[hash], floor, prune)
 	}
 	var path []*layer
 	for n := top; n != nil; n = n.parent.Load() {
@@ -44,16 +54,16 @@ func (l *Ledger) Finalize(hash crypto.Hash, certificate []byte, floor Floor, pru
 	slices.Reverse(path)
 	var finals []*Final
 	for len(path) > 0 {
-		count, err := l.commit(path, certificate, floor, prune)
+		count, err := l.commit(path, certificates, floor, prune)
 		if err != nil {
 			return finals, err
 		}
 		for _, n := range path[:count] {
-			finals = append(finals, &Final{Block: n.block, Receipts: n.receipts})
+			finals = append(finals, &Final{Block: n.block, Receipts: n.receipts, Certificate: certificates[n.block.Hash()]})
 		}
+		l.keepSnapshot(path[count-1].block.NumberU64())
 		path = path[count:]
 	}
-	finals[len(finals)-1].Certificate = certificate
 	for _, f := range finals {
 		l.blocks.put(f.Block, f.Receipts)
 	}
@@ -71,7 +81,7 @@ func (l *Ledger) refinalize(hash crypto.Hash, certificate []byte, floor Floor, p
 	} else if err != nil {
 		return err
 	}
-	if h.info.Hash != hash {
+	if h.info.Hash != hash || certificate == nil {
 		return nil
 	}
 	if own, err := l.Certificate(h.info.Height); err != nil || own != nil {
@@ -85,9 +95,9 @@ func (l *Ledger) refinalize(hash crypto.Hash, certificate []byte, floor Floor, p
 }
 
 // commit writes as many blocks of path as go into one batch, moves the head to
-// the last of them and rebases the layers. Certificate, floor and pruning are
-// for the last block of path.
-func (l *Ledger) commit(path []*layer, certificate []byte, floor Floor, prune []store.RecordRange) (int, error) {
+// the last of them and rebases the layers. Floor and pruning are for the last
+// block of path.
+func (l *Ledger) commit(path []*layer, certificates map[crypto.Hash][]byte, floor Floor, prune []store.RecordRange) (int, error) {
 	var batch []*store.Commit
 	size := 0
 	for _, n := range path {
@@ -95,16 +105,18 @@ func (l *Ledger) commit(path []*layer, certificate []byte, floor Floor, prune []
 		if err != nil {
 			return 0, fmt.Errorf("commit block %d: %w", n.block.NumberU64(), err)
 		}
+		c.Certificate = certificates[c.Hash]
 		if size += c.Size(); len(batch) > 0 && size > maxBatchBytes {
 			break
 		}
-		batch = append(batch, c)
+		if batch = append(batch, c); l.snapshotAt(n.block.NumberU64()) {
+			break
+		}
 	}
 	info := l.head.Load().info
 	at := store.Head{Floor: Floor{Epoch: info.Epoch, View: info.View}}
-	if len(batch) == len(path) {
-		last := batch[len(batch)-1]
-		last.Certificate, last.Floor, last.Prune = certificate, &floor, prune
+	if last := batch[len(batch)-1]; len(batch) == len(path) && last.Certificate != nil {
+		last.Floor, last.Prune = &floor, prune
 		at.Floor = floor
 	}
 	committed := path[:len(batch)]

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/ledger/chain"
+	"cairn/ledger/snapshot"
 	"cairn/ledger/store"
 	"cairn/ledger/trie"
 )
@@ -37,6 +39,13 @@ type Options struct {
 	ProofRoots int // final roots before the head that stay provable
 	ProofBytes int // memory for them; fewer roots stay if it is used up
 	BlockBytes int // RLP bytes of final blocks kept decoded
+
+	// Snapshots is where the state at each multiple of the network's checkpoint
+	// interval is kept for those who join; nil: nowhere.
+	Snapshots *snapshot.Dir
+	// OnSnapshot is told, in the owner's goroutine, of each state that was kept
+	// and how long that took, or why it was not.
+	OnSnapshot func(height uint64, took time.Duration, err error)
 }
 
 // HeadInfo says where the final head is. Epoch and View are the floor: those of

@@ -93,7 +93,7 @@ func TestFinalizeErrors(t *testing.T) {
 		t.Errorf("again: %v %v", finals, err)
 	}
 	next := n.build(n.head())
-	if _, err := n.l.Finalize(next.Hash(), nil, Floor{View: 1}, nil); !errors.Is(err, store.ErrOutOfOrder) {
+	if _, err := n.l.Finalize(next.Hash(), certificate(next), Floor{View: 1}, nil); !errors.Is(err, store.ErrOutOfOrder) {
 		t.Errorf("a floor that moves back: %v, want ErrOutOfOrder", err)
 	}
 }

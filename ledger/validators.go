@@ -8,6 +8,7 @@ import (
 	"cairn/crypto"
 	"cairn/genesis"
 	"cairn/ledger/chain"
+	"cairn/ledger/store"
 )
 
 // heightReader reads the state after the final block at height.
@@ -40,7 +41,8 @@ func (l *Ledger) Validators() (*genesis.ValidatorSet, uint32) {
 
 // ValidatorsAt is the set that decides the children of the final block at
 // height, and its epoch. Errors: ErrFuture; ErrNoHistory below the head on a node
-// without history.
+// without history; ErrPruned where no state is kept, unless the block ended an
+// epoch.
 func (l *Ledger) ValidatorsAt(height uint64) (*genesis.ValidatorSet, uint32, error) {
 	if h := l.head.Load(); h.info.Height == height {
 		return h.validators, h.epoch, nil
@@ -49,9 +51,39 @@ func (l *Ledger) ValidatorsAt(height uint64) (*genesis.ValidatorSet, uint32, err
 	if err != nil {
 		return nil, 0, err
 	}
+	if height < l.st.Base() {
+		return l.validatorsBelowBase(height)
+	}
 	set, epoch, err := chain.ReadRegistry(r)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the validators at height %d: %w", height, err)
+	}
+	return set, epoch, nil
+}
+
+// validatorsBelowBase is the set that a closing block, or block 0, makes: those
+// sets are kept.
+func (l *Ledger) validatorsBelowBase(height uint64) (*genesis.ValidatorSet, uint32, error) {
+	epoch := uint32(0)
+	if height > 0 {
+		header, err := l.HeaderByHeight(height)
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the validators at height %d: %w", height, err)
+		}
+		if !chain.IsClosing(header) {
+			return nil, 0, fmt.Errorf("%w: the validators at height %d, the first state is at %d", ErrPruned, height, l.st.Base())
+		}
+		if epoch, err = chain.NextEpoch(header); err != nil {
+			return nil, 0, fmt.Errorf("%w: header %d: %w", store.ErrCorrupt, height, err)
+		}
+	}
+	raw, err := l.st.EpochSet(epoch)
+	if err != nil {
+		return nil, 0, err
+	}
+	set, err := genesis.DecodeValidatorSet(raw)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: epoch %d: %w", store.ErrCorrupt, epoch, err)
 	}
 	return set, epoch, nil
 }

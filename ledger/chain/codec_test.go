@@ -320,7 +320,11 @@ func TestExtra(t *testing.T) {
 	if back, err := DecodeExtra(&types.Header{Extra: want}); err != nil || back != e {
 		t.Fatalf("decoded %+v, %v", back, err)
 	}
-	late := Extra{Version: 1, TimestampMillis: 1 << 63}
+	late := Extra{Version: 1, TimestampMillis: MaxTimestampMillis + 1}
+	last := Extra{Version: 1, TimestampMillis: MaxTimestampMillis}
+	if back, err := DecodeExtra(&types.Header{Extra: last.Encode()}); err != nil || back != last {
+		t.Errorf("the last time there is: %+v, %v", back, err)
+	}
 	for name, b := range map[string][]byte{
 		"empty": nil, "long": append(bytes.Clone(want), 0), "version 2": append([]byte{2}, want[1:]...), "late": late.Encode(),
 	} {

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"encoding/binary"
-	"math"
 
 	"github.com/ethereum/go-ethereum/core/types"
 )
@@ -14,9 +13,14 @@ const ExtraLength = 21
 // ExtraVersion is the only layout of extraData there is.
 const ExtraVersion = 1
 
+// MaxTimestampMillis bounds a header's time. It is the bound that vote records
+// have (consensus.MaxTimestamp): a block above it could be voted for and the record
+// of that never be read again.
+const MaxTimestampMillis = 1 << 62
+
 // Extra is what a header's extraData says: in which view of which epoch the
 // block was first proposed, and its time in milliseconds since 1970 (at most
-// 2^63−1). The bytes are big-endian:
+// MaxTimestampMillis). The bytes are big-endian:
 //
 //	version(1) epoch(4) view(8) timestampMillis(8)
 type Extra struct {
@@ -50,8 +54,8 @@ func DecodeExtra(header *types.Header) (Extra, error) {
 		View:            binary.BigEndian.Uint64(b[5:13]),
 		TimestampMillis: binary.BigEndian.Uint64(b[13:21]),
 	}
-	if e.TimestampMillis > math.MaxInt64 {
-		return Extra{}, invalid(ErrExtra, "timestamp %d ms is above 2^63-1", e.TimestampMillis)
+	if e.TimestampMillis > MaxTimestampMillis {
+		return Extra{}, invalid(ErrExtra, "timestamp %d ms is above %d", e.TimestampMillis, uint64(MaxTimestampMillis))
 	}
 	return e, nil
 }

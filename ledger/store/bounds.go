@@ -65,14 +65,21 @@ func (v View) pruned(err error, what string, height uint64) error {
 }
 
 // RaiseBounds gives up what is below new bounds, durably, before a caller
-// deletes it: from now on it is answered with ErrPruned. Neither may fall.
+// deletes it: from now on it is answered with ErrPruned. Neither may fall. sets
+// are the validator sets, RLP, of the epochs that began below the new Base and
+// are not kept yet.
 // Error: ErrOutOfOrder, or a failure.
-func (s *Store) RaiseBounds(b Bounds) error {
+func (s *Store) RaiseBounds(b Bounds, sets map[uint32][]byte) error {
+	s.boundsMu.Lock()
+	defer s.boundsMu.Unlock()
 	old := s.Bounds()
 	if b.Base < old.Base || b.FirstBody < old.FirstBody {
 		return fmt.Errorf("%w: bounds %+v are below %+v", ErrOutOfOrder, b, old)
 	}
 	batch := s.db.NewBatch()
+	for epoch, set := range sets {
+		_ = batch.Set(epochKey(epoch), set, nil)
+	}
 	_ = batch.Set(boundsKey, b.encode(), nil)
 	if err := s.apply("the bounds", batch, true); err != nil {
 		return err

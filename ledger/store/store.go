@@ -77,6 +77,7 @@ type Store struct {
 	noHistory bool
 	lazy      bool
 	head      atomic.Pointer[headRow] // nil before block 0
+	boundsMu  sync.Mutex              // held while the bounds are changed
 	failed    atomic.Pointer[error]
 	onFailure func(error)
 }

@@ -57,10 +57,15 @@ func (s *Store) PutBody(hash crypto.Hash, raw []byte) error {
 		return err
 	}
 	b := s.db.NewBatchWithSize(len(raw) + 256)
+	setBlock(b, header, transactions, height, hash)
+	return s.apply("a block body", b, false)
+}
+
+// setBlock writes a header, its transactions, and where they are.
+func setBlock(b *pebble.Batch, header, transactions []byte, height uint64, hash crypto.Hash) {
 	_ = b.Set(blockKey(prefixBody, height, hash), transactions, nil)
 	_ = b.Set(blockKey(prefixHeader, height, hash), header, nil)
 	_ = b.Set(key(prefixHeight, hash[:]), binary.BigEndian.AppendUint64(nil, height), nil)
-	return s.apply("a block body", b, false)
 }
 
 // splitBlock takes [header, transactions, []] apart.
@@ -161,11 +166,12 @@ type Commit struct {
 	Codes        []CodeRow
 	Nodes        []NodeRow
 
-	// The rest is set only for a block whose own finalization is being
-	// committed, not for an ancestor that is final through it.
-	Certificate []byte
-	Floor       *Floor        // what the vote log may forget
-	Prune       []RecordRange // records at or below Floor
+	Certificate []byte // of exactly this block; nil: final through a descendant
+
+	// The rest is set only for the last block of a batch, and only if it has a
+	// certificate.
+	Floor *Floor        // what the vote log may forget
+	Prune []RecordRange // records at or below Floor
 }
 
 // Commit writes final blocks, oldest first, in one atomic, synced batch and moves
