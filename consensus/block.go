@@ -3,6 +3,7 @@ package consensus
 import (
 	"slices"
 
+	"cairn/consensus/internal/fault"
 	"cairn/crypto"
 )
 
@@ -222,6 +223,9 @@ func (c *Core) fetch() {
 			continue
 		}
 		b.wantAt = c.mono + c.resendEvery()
+		if c.faulty(fault.FetchOnce) {
+			b.wantAt = never
+		}
 		if !b.here || !b.durable {
 			c.eff.FetchBlocks = append(c.eff.FetchBlocks, b.Hash)
 		} else {

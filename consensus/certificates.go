@@ -1,6 +1,10 @@
 package consensus
 
-import "fmt"
+import (
+	"fmt"
+
+	"cairn/consensus/internal/fault"
+)
 
 // onVote takes a member's vote. The leader's vote in a proposal comes here too.
 func (c *Core) onVote(from int, v *Vote) {
@@ -17,12 +21,13 @@ func (c *Core) onVote(from int, v *Vote) {
 func (c *Core) count(v *Vote) {
 	vs := c.lookup(v.View)
 	if vs == nil {
-		if v.View < c.final.view || v.View > c.view+futureWindow || v.View+pastWindow < c.view {
+		ahead := v.View > c.view+futureWindow && !c.faulty(fault.FutureVotesKept)
+		if v.View < c.final.view || ahead || v.View+pastWindow < c.view {
 			return
 		}
 		vs = c.viewAt(v.View)
 	}
-	if !c.tallied(vs, v) || v.View <= c.final.view {
+	if !c.tallied(vs, v) && !c.countTwice(vs, v) || v.View <= c.final.view {
 		return
 	}
 	if v.Kind == Nullify && int(v.Signer) != c.cfg.Self && vs.foreignAt < 0 {
@@ -57,6 +62,17 @@ func (c *Core) tallied(vs *viewState, v *Vote) bool {
 			c.accuse(o.vote(opposite, v.Epoch, v.View, signer), *v)
 		}
 	}
+	return true
+}
+
+// countTwice counts a vote that was counted before, with that fault planted.
+func (c *Core) countTwice(vs *viewState, v *Vote) bool {
+	t := &vs.tallies[v.Kind.index()]
+	i := t.find(v.Subject)
+	if i < 0 || !c.faulty(fault.CountTwice) {
+		return false
+	}
+	t.subjects[i].votes++
 	return true
 }
 
@@ -111,7 +127,7 @@ func (c *Core) learn(cert *Certificate, from int, formed bool) {
 	if c.contradiction(vs, cert) {
 		return
 	}
-	if vs.cert(cert.Kind) != nil {
+	if vs.cert(cert.Kind) != nil || c.drops(vs, cert) {
 		c.answerNotarization(from, cert)
 		return
 	}
@@ -120,7 +136,7 @@ func (c *Core) learn(cert *Certificate, from int, formed bool) {
 		c.answerNotarization(from, cert)
 		return
 	}
-	if formed || !c.replaying {
+	if (formed || !c.replaying) && !(cert.Kind == Notarize && c.faulty(fault.NotarizationNotRecorded)) {
 		c.persist(Record{Certificate: cert})
 	}
 	// Gossip once. What came from a node that is no member came by gossip or as
@@ -132,12 +148,26 @@ func (c *Core) learn(cert *Certificate, from int, formed bool) {
 	c.answerNotarization(from, cert)
 }
 
+// drops says whether a planted fault loses a certificate that must be kept.
+func (c *Core) drops(vs *viewState, cert *Certificate) bool {
+	switch cert.Kind {
+	case Notarize:
+		return vs.signed(Nullify) != nil && c.faulty(fault.DropNotarizationIfNullified)
+	case Nullify:
+		return vs.cert(Notarize) != nil && c.faulty(fault.DropNullificationIfNotarized)
+	}
+	return false
+}
+
 // act moves on after a new certificate above the last finalized view.
 func (c *Core) act(vs *viewState, cert *Certificate) {
 	switch cert.Kind {
 	case Notarize:
 		if c.tip == nil || c.tip.view < vs.view {
 			c.tip, c.lastBlockAt = vs, c.mono
+		}
+		if own := vs.signed(Notarize); own != nil && own.Block != cert.Block && c.faulty(fault.OwnBlockKept) {
+			return
 		}
 		c.certify(cert.Block, cert.View, c.bodyDue(vs, cert), false)
 		c.admit(vs)
@@ -154,7 +184,14 @@ func (c *Core) act(vs *viewState, cert *Certificate) {
 // votes to finalize it.
 func (c *Core) admit(vs *viewState) {
 	cert := vs.cert(Notarize)
-	if cert == nil || vs.view <= c.final.view || !c.executed(cert.Block) {
+	if cert == nil || vs.view <= c.final.view && !c.faulty(fault.FloorIgnored) || !c.executed(cert.Block) {
+		return
+	}
+	if vs.signed(Nullify) != nil && c.faulty(fault.StayAfterNullify) {
+		return
+	}
+	if c.faulty(fault.EpochEndsAtNotarization) && c.blocks[cert.Block].closing && vs.view > c.final.view {
+		c.finalized(vs, cert)
 		return
 	}
 	if vs.view >= c.view {

@@ -333,8 +333,8 @@ func decodeBlock(b []byte) (*Block, error) {
 	if err := decode(b, MaxVoteBytes, &w); err != nil {
 		return nil, err
 	}
-	if w.Timestamp > 1<<62 {
-		return nil, fmt.Errorf("%w: timestamp %d", ErrEncoding, w.Timestamp)
+	if w.Timestamp > MaxTimestamp {
+		return nil, fmt.Errorf("%w: timestamp %d ms is above %d", ErrEncoding, w.Timestamp, int64(MaxTimestamp))
 	}
 	return &Block{w.Hash, w.Parent, w.Height, w.Epoch, w.View, w.Proposer, int64(w.Timestamp)}, nil
 }

@@ -14,6 +14,12 @@ const maxResentFinalizes = 32
 func (c *Core) delta() int64 {
 	k := min((c.view-c.final.view-1)/uint64(c.n), maxBackoff)
 	d := c.cfg.Delta
+	switch {
+	case c.faulty(fault.BackoffNeverReset):
+		k = min((c.view-1)/uint64(c.n), maxBackoff)
+	case c.faulty(fault.BackoffUncapped):
+		return d << k
+	}
 	for ; k > 0 && d < c.cfg.DeltaMax; k-- {
 		d *= 2
 	}
@@ -34,7 +40,9 @@ func (c *Core) armTime() int64 {
 		if b := c.blocks[c.tip.cert(Notarize).Block]; b != nil && b.closing {
 			return 0
 		}
-		at = c.tip.heldAt[Notarize.index()] + c.cfg.Delta
+		if !c.faulty(fault.TipForgotten) {
+			at = c.tip.heldAt[Notarize.index()] + c.cfg.Delta
+		}
 	}
 	if c.cfg.Heartbeat > 0 {
 		at = min(at, c.lastBlockAt+c.cfg.Heartbeat)
@@ -63,6 +71,9 @@ func (c *Core) onWork(pending bool) {
 // base is when the deadlines of the current view begin to run: when there was
 // something to do and a proposal was allowed.
 func (c *Core) base() int64 {
+	if c.faulty(fault.DeadlineFromEntry) {
+		return c.entered
+	}
 	at := max(c.entered, c.armedAt)
 	hash := c.final.block
 	if c.tip != nil {
@@ -128,6 +139,9 @@ func (c *Core) hopeless() bool {
 // then it is not the leaders that fail.
 func (c *Core) silent() bool {
 	n, l := uint64(c.n), c.leader(c.view)
+	if c.faulty(fault.EverybodySilent) {
+		return l != c.cfg.Self && c.view-c.heard[l] > n
+	}
 	if l == c.cfg.Self || c.view-c.final.view > n || c.view-c.heard[l] <= n {
 		return false
 	}
@@ -176,7 +190,7 @@ func (c *Core) resendFinalizes() {
 // them, and to everybody once we gave its view up, or would have if we could
 // sign. A full node whose leader is faulty must reach the other members too.
 func (c *Core) announce() {
-	if !c.work || !c.armed || c.mono < c.announceAt {
+	if !c.work || !c.armed || c.mono < c.announceAt || c.faulty(fault.NeverAnnounced) {
 		return
 	}
 	c.announceAt = c.mono + c.resendEvery()

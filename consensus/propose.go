@@ -26,7 +26,7 @@ func (c *Core) propose() {
 		c.fetchCertificates(p)
 		return
 	}
-	if parent.closing {
+	if parent.closing && !c.faulty(fault.ClosingBlockHasChild) {
 		// A closing block has no child in its epoch: it is proposed again until
 		// it is directly final.
 		c.proposeBlock(p, parent.Block)
@@ -45,6 +45,9 @@ func (c *Core) propose() {
 
 // candidate is the parent that a proposal of the current view would have.
 func (c *Core) candidate() (uint64, crypto.Hash) {
+	if c.faulty(fault.ProposeOnFinal) {
+		return c.final.view, c.final.block
+	}
 	i, _ := c.search(c.view)
 	for i--; i >= 0 && c.views[i].view > c.final.view; i-- {
 		if cert := c.views[i].cert(Notarize); cert != nil && c.executed(cert.Block) {
@@ -68,7 +71,7 @@ func (c *Core) onBuilt(e *Built) {
 		return // of a view that is over
 	}
 	b := &e.Block
-	if e.Failed || b.Parent != c.buildParent.hash || b.View != c.view || b.Epoch != c.cfg.Epoch {
+	if e.Failed || b.Parent != c.buildParent.hash || b.View != c.view || b.Epoch != c.cfg.Epoch || b.Timestamp > MaxTimestamp {
 		c.buildFailed = true
 		return
 	}
@@ -152,7 +155,8 @@ func (c *Core) onProposal(from int, p *Proposal) {
 		return
 	}
 	vs := c.viewAt(v.View)
-	if vs.proposal != nil && !(c.faulty(fault.NotarizeTwice) && vs.proposal.Block.Hash != v.Block) {
+	another := vs.proposal != nil && vs.proposal.Block.Hash != v.Block
+	if vs.proposal != nil && !(another && (c.faulty(fault.NotarizeTwice) || c.faulty(fault.ProposalReplaced))) {
 		return
 	}
 	vs.proposal, vs.rejected = &Proposal{Block: p.Block, Vote: *v}, ""
@@ -177,7 +181,7 @@ func (c *Core) judge() {
 	if n := c.cur.signed(Notarize); n != nil && !(c.faulty(fault.NotarizeTwice) && n.Block != p.Block.Hash) {
 		return
 	}
-	if c.cur.signed(Nullify) != nil {
+	if c.cur.signed(Nullify) != nil && !c.faulty(fault.NotarizeAfterNullify) {
 		return
 	}
 	accept, reject := c.acceptable(p)
@@ -205,6 +209,9 @@ func (c *Core) acceptable(p *Proposal) (accept bool, reject string) {
 	}
 	parentHash, ok := c.certifiedBlock(parentView)
 	if !ok || !c.faulty(fault.SkipNullificationCheck) && !c.nullified(parentView, c.view) {
+		if c.faulty(fault.MissingIsInvalid) {
+			return false, "a certificate is missing"
+		}
 		c.fetchCertificates(parentView)
 		return false, ""
 	}
@@ -212,20 +219,20 @@ func (c *Core) acceptable(p *Proposal) (accept bool, reject string) {
 	if parent == nil || parent.exec != executedOK {
 		return false, ""
 	}
-	if parent.closing {
+	if parent.closing && !c.faulty(fault.ClosingBlockHasChild) {
 		if p.Block.Hash != parent.Hash {
 			return false, fmt.Sprintf("its parent %s is a closing block, which has no child in its epoch", parentHash)
 		}
 	} else if reject := c.misfits(&p.Block, parent); reject != "" {
 		return false, reject
-	} else if ahead := p.Block.Timestamp - c.wall - maxClockAhead; ahead > 0 {
+	} else if ahead := p.Block.Timestamp - c.wall - maxClockAhead; ahead > 0 && !c.faulty(fault.TimestampUnchecked) {
 		c.judgeAt = c.mono + ahead
 		return false, ""
 	}
 	if b == nil || b.exec != executedOK && !c.faulty(fault.NotarizeUnexecuted) {
 		return false, ""
 	}
-	return b.durable, ""
+	return b.durable || c.faulty(fault.NotarizeUndurable), ""
 }
 
 // misfits says what in a block, all of which its leader signed, cannot be so on
@@ -242,6 +249,9 @@ func (c *Core) misfits(b *Block, parent *blockState) string {
 		return fmt.Sprintf("its view is %d, not %d", b.View, c.view)
 	case b.Proposer != c.cfg.Members[c.leader(c.view)]:
 		return fmt.Sprintf("its proposer is %s, not the leader", b.Proposer)
+	case c.faulty(fault.TimestampUnchecked):
+	case b.Timestamp > MaxTimestamp:
+		return fmt.Sprintf("its timestamp %d ms is above %d", b.Timestamp, MaxTimestamp)
 	case b.Timestamp < parent.Timestamp+max(1, c.cfg.MinInterval):
 		return fmt.Sprintf("its timestamp %d ms is too near its parent's %d ms", b.Timestamp, parent.Timestamp)
 	}
@@ -256,5 +266,8 @@ func (c *Core) fetchCertificates(p uint64) {
 		return
 	}
 	c.certsAt = c.mono + c.resendEvery()
+	if c.faulty(fault.FetchOnce) {
+		c.certsAt = never
+	}
 	c.eff.FetchCertificates = append(c.eff.FetchCertificates, c.missing(p, c.view)...)
 }

@@ -93,7 +93,7 @@ func (c *Core) replay(records []Record) error {
 // restoreVote takes an own vote back: first of all the promise it made, then its
 // count.
 func (c *Core) restoreVote(v *Vote) error {
-	if v.Epoch != c.cfg.Epoch || v.View <= c.final.view || c.faulty(fault.VotesNotRestored) {
+	if v.Epoch != c.cfg.Epoch && !c.faulty(fault.OldEpochReplayed) || v.View <= c.final.view || c.faulty(fault.VotesNotRestored) {
 		return nil
 	}
 	if int(v.Signer) != c.cfg.Self {

@@ -15,7 +15,7 @@ import "cairn/consensus/internal/fault"
 //
 // A vote is recorded whole in Persist, and joins our own tally with Persisted.
 func (c *Core) sign(s Subject) *Vote {
-	if !c.voting() || s.Epoch != c.cfg.Epoch || s.View <= c.final.view {
+	if !c.voting() || s.Epoch != c.cfg.Epoch || s.View <= c.final.view && !c.faulty(fault.FloorIgnored) {
 		return nil
 	}
 	vs := c.viewAt(s.View)
@@ -25,7 +25,7 @@ func (c *Core) sign(s Subject) *Vote {
 	exclusive := !c.faulty(fault.NoNullifyFinalizeExclusion)
 	switch s.Kind {
 	case Notarize:
-		if vs.signed(Nullify) != nil {
+		if vs.signed(Nullify) != nil && !c.faulty(fault.NotarizeAfterNullify) {
 			return nil
 		}
 	case Nullify:

@@ -59,6 +59,10 @@ type Block struct {
 	Timestamp int64 // milliseconds
 }
 
+// MaxTimestamp bounds Block.Timestamp, in milliseconds, so that adding an interval
+// to it never overflows. The ledger refuses headers above the same bound.
+const MaxTimestamp = 1 << 62
+
 // Proposal is a leader's block for a view. Vote is the leader's own notarize
 // vote and is the proposal's signature: its View is the proposal's, its
 // ParentView is the view of the parent. Parent is the parent's notarization or

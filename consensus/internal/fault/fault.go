@@ -34,6 +34,61 @@ const (
 	NoIdle
 	// ResendNotRearmed does not take up resends again after a restart.
 	ResendNotRearmed
+	// CountTwice counts a vote as often as it comes.
+	CountTwice
+	// OldEpochReplayed restores own votes of an earlier epoch.
+	OldEpochReplayed
+	// StayAfterNullify does not follow a notarization of a view that we nullified.
+	StayAfterNullify
+	// DropNotarizationIfNullified drops a notarization of a view that we nullified.
+	DropNotarizationIfNullified
+	// DropNullificationIfNotarized drops a nullification beside a notarization.
+	DropNullificationIfNotarized
+	// BackoffUncapped doubles Δ without a cap.
+	BackoffUncapped
+	// BackoffNeverReset doubles Δ for rotations since the epoch began, whatever
+	// was finalized.
+	BackoffNeverReset
+	// EverybodySilent lets any number of members count as silent, also while
+	// finality is stuck.
+	EverybodySilent
+	// DeadlineFromEntry counts deadlines from the entry of a view, although there
+	// was nothing to do.
+	DeadlineFromEntry
+	// ClosingBlockHasChild proposes and accepts children of a closing block.
+	ClosingBlockHasChild
+	// EpochEndsAtNotarization ends the epoch when the closing block is notarized.
+	EpochEndsAtNotarization
+	// TimestampUnchecked notarizes whatever the timestamp.
+	TimestampUnchecked
+	// ProposalReplaced takes every proposal of a view in place of the one before.
+	ProposalReplaced
+	// FutureVotesKept keeps votes of views however far ahead.
+	FutureVotesKept
+	// FetchOnce asks for what is missing only once.
+	FetchOnce
+	// NotarizationNotRecorded keeps notarizations in memory only.
+	NotarizationNotRecorded
+	// NotarizeUndurable notarizes before the body is durable.
+	NotarizeUndurable
+	// OwnBlockKept ignores a notarization of another block than the one we
+	// notarized.
+	OwnBlockKept
+	// TipForgotten idles although the newest notarized block is not final.
+	TipForgotten
+	// NeverAnnounced never sends pending transactions again.
+	NeverAnnounced
+	// FloorIgnored signs at and below the last finalized view.
+	FloorIgnored
+	// ObserverImpatient ends observation as soon as a quorum reported.
+	ObserverImpatient
+	// NotarizeAfterNullify notarizes in a view that we gave up.
+	NotarizeAfterNullify
+	// ProposeOnFinal proposes on the last final block instead of the highest
+	// notarized one.
+	ProposeOnFinal
+	// MissingIsInvalid gives a view up because a certificate is not here yet.
+	MissingIsInvalid
 
 	numFaults
 )
@@ -42,7 +97,14 @@ var names = [numFaults]string{
 	"QuorumTooSmall", "NoNullifyFinalizeExclusion", "VotesNotRestored",
 	"SkipNullificationCheck", "SkipParentCheck", "NotarizeTwice",
 	"FinalizeUnnotarized", "NotarizeUnexecuted", "NoResend", "NoIdle",
-	"ResendNotRearmed",
+	"ResendNotRearmed", "CountTwice", "OldEpochReplayed", "StayAfterNullify",
+	"DropNotarizationIfNullified", "DropNullificationIfNotarized",
+	"BackoffUncapped", "BackoffNeverReset", "EverybodySilent",
+	"DeadlineFromEntry", "ClosingBlockHasChild", "EpochEndsAtNotarization",
+	"TimestampUnchecked", "ProposalReplaced", "FutureVotesKept", "FetchOnce",
+	"NotarizationNotRecorded", "NotarizeUndurable", "OwnBlockKept",
+	"TipForgotten", "NeverAnnounced", "FloorIgnored", "ObserverImpatient",
+	"NotarizeAfterNullify", "ProposeOnFinal", "MissingIsInvalid",
 }
 
 // String is the fault's name.
@@ -63,7 +125,7 @@ func All() []Fault {
 }
 
 // Set is a set of faults; the zero value is a correct core.
-type Set struct{ bits uint32 }
+type Set struct{ bits uint64 }
 
 // Of is the set of the given faults.
 func Of(faults ...Fault) Set {
