@@ -55,7 +55,8 @@ func TestSilentMember(t *testing.T) {
 		done, begun := make(chan struct{}), time.Now()
 		c.nodes[0].driver.deliver(ctx, func() { close(done) })
 		<-done
-		if took := time.Since(begun); took > time.Second {
+		// A wait for the network took 5 s and more; a busy machine does not.
+		if took := time.Since(begun); took > 3*time.Second {
 			t.Fatalf("the owner goroutine stood still for %s", took)
 		}
 	}

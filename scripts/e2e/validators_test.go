@@ -24,7 +24,8 @@ import (
 
 // changeLimit is how long a change of the validators may take, from the start of
 // the last vote needed until every node has the new set and a block on top of it.
-const changeLimit = 10 * time.Second
+// It is a bound for liveness; what the changes took is logged.
+const changeLimit = time.Minute
 
 // electorate drives the validators of a network with bin/cairn, as its operators
 // would. Node i is one validator or a full node; v0 to v6 are their accounts.
@@ -131,8 +132,6 @@ func (e *electorate) try(name string, args ...string) (stdout, stderr []byte, co
 	return out.Bytes(), errs.Bytes(), cmd.ProcessState.ExitCode()
 }
 
-// cli runs a command of the wallet against node at, and answers its JSON. The
-// receipts of what it sends are proven against the genesis file.
 // tell shows where every node is when a test fails.
 func (e *electorate) tell() {
 	if !e.t.Failed() {
@@ -146,6 +145,8 @@ func (e *electorate) tell() {
 	}
 }
 
+// cli runs a command of the wallet against node at, and answers its JSON. The
+// receipts of what it sends are proven against the genesis file.
 func (e *electorate) cli(at int, into any, args ...string) {
 	e.t.Helper()
 	args = append(args, "--rpc", e.Nodes[at].RPC, "--json")
@@ -307,7 +308,7 @@ func (l *load) stop() {
 	l.wg.Wait()
 	for i, c := range l.e.clients {
 		for _, hash := range l.hashes {
-			l.e.await(fmt.Sprintf("transfer %s on node%d", hash, i), 20*time.Second, func() (bool, error) {
+			l.e.await(fmt.Sprintf("transfer %s on node%d", hash, i), goesOn, func() (bool, error) {
 				var r map[string]any
 				err := c.CallContext(l.e.ctx, &r, "eth_getTransactionReceipt", hash)
 				return r != nil, err
@@ -404,12 +405,12 @@ func TestUnsafeChange(t *testing.T) {
 			"--keystore", e.keys, "--password-file", e.secret, "--json",
 		}, more...)...)
 	}
-	e.await("a refusal", 20*time.Second, func() (bool, error) {
+	e.await("a refusal", goesOn, func() (bool, error) {
 		out, errs, code := vote()
 		return code == 10 && len(out) == 0 && bytes.Contains(errs, []byte("3 of the 5 new validators are online and in step, 4 are needed")), fmt.Errorf("exit code %d: %s%s", code, out, errs)
 	})
 	e.do("start", "node4")
-	e.await("the dry run of a safe change", 20*time.Second, func() (bool, error) {
+	e.await("the dry run of a safe change", goesOn, func() (bool, error) {
 		_, errs, code := vote("--dry-run")
 		return code == 0, fmt.Errorf("exit code %d: %s", code, errs)
 	})
