@@ -131,6 +131,9 @@ func (c *Core) onExecuted(e *Executed) {
 			due += c.resendEvery() // the body is here: only time can help
 		}
 		c.want(b, due)
+	case ExecutionNoBody:
+		b.exec, b.durable = notExecuted, false // no vote rests on a body that nobody could serve
+		c.want(b, c.mono)
 	}
 }
 

@@ -25,7 +25,7 @@ import (
 //	votes [from=]        lines: v1 notarize A on v0 from 3 | v1 nullify from 3
 //	certificate [from=]  lines: v1 notarization A on v0 [0 1 2] | v1 nullification [0 1 2]
 //	proposal v= block= on= [from=] · built v= block= [closing failed]
-//	executed NAME ok|missing|invalid [closing] · durable NAME · synced v= block= on=
+//	executed NAME ok|missing|no-body|invalid [closing] · durable NAME · synced v= block= on=
 //	restart [forget=N]   a new core from all records but the last N
 //	status · wake
 //
@@ -180,6 +180,8 @@ func (k *conversation) executed() {
 	switch {
 	case k.d.HasArg("missing"):
 		e.Status = ExecutionMissing
+	case k.d.HasArg("no-body"):
+		e.Status = ExecutionNoBody
 	case k.d.HasArg("invalid"):
 		e.Status, e.Reason = ExecutionInvalid, "state root mismatch"
 	}

@@ -168,8 +168,9 @@ type ExecutionStatus uint8
 // The outcomes.
 const (
 	ExecutionOK      ExecutionStatus = 1
-	ExecutionMissing ExecutionStatus = 2 // parent or body not here: ask again later, blame nobody
+	ExecutionMissing ExecutionStatus = 2 // the parent's state is not here: ask again later, blame nobody
 	ExecutionInvalid ExecutionStatus = 3 // breaks a rule that the leader signed
+	ExecutionNoBody  ExecutionStatus = 4 // the body is not here, whatever was said of it: fetch it
 )
 
 func (ProposalReceived) event()    {}

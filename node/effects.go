@@ -189,7 +189,7 @@ func (d *driver) execute(hash crypto.Hash) ([]consensus.Event, error) {
 		return nil, err
 	}
 	if block == nil {
-		return missing, nil
+		return []consensus.Event{consensus.Executed{Block: hash, Status: consensus.ExecutionNoBody}}, nil
 	}
 	start := time.Now()
 	if err := d.revive(block.ParentHash()); err != nil {

@@ -215,7 +215,9 @@ func (nd *node) answered(in input) {
 func (nd *node) execute(h crypto.Hash) consensus.Executed {
 	b := nd.disk.view.body(h)
 	switch {
-	case b == nil || b.parent == nil || !nd.disk.view.final(b) && !nd.hasState(b.parent):
+	case b == nil:
+		return consensus.Executed{Block: h, Status: consensus.ExecutionNoBody}
+	case b.parent == nil || !nd.disk.view.final(b) && !nd.hasState(b.parent):
 		return consensus.Executed{Block: h, Status: consensus.ExecutionMissing}
 	case b.invalid:
 		nd.w.saw(sawInvalid)
