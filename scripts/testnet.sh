@@ -15,13 +15,14 @@ usage: scripts/testnet.sh VERB [options]
   kill NAME        SIGKILL a node
   stop NAME        stop a node cleanly
   start NAME       start a node; ends when its RPC answers
+  restart [NAME]   stop a node cleanly and start it, or all of them
   add              add a full node; ends when it is synced; prints its name
   logs NAME [-f]   show a node's log
   down             stop all nodes; the data stays
   reset            stop all nodes and delete the network
 
 Every verb takes --dir DIR (default ./.testnet). Options stand anywhere.
-up, start and add take --timeout SECONDS (default 120).
+up, start, restart and add take --timeout SECONDS (default 120).
 CAIRND names another cairnd than bin/cairnd.
 TEXT
 }
@@ -281,7 +282,7 @@ show() {
 hint() {
   local at=''
   [[ $dir == ./.testnet ]] || at=" --dir $dir"
-  printf '\nThe network runs. scripts/testnet.sh status|kill NAME|start NAME|add|logs NAME|down|reset%s\n' "$at"
+  printf '\nThe network runs. scripts/testnet.sh status|kill NAME|start NAME|restart|add|logs NAME|down|reset%s\n' "$at"
 }
 
 verb_status() {
@@ -324,10 +325,30 @@ verb_start() {
   wait_until rpc "$name"
 }
 
+verb_restart() {
+  allow --timeout
+  exists
+  local which n
+  mapfile -t which < <(nodes)
+  if [[ -n $name ]]; then
+    known
+    which=("$name")
+  fi
+  lock
+  end "${which[@]}" || true # who had to be killed was named
+  testnet ports --dir "$dir" "${which[@]}"
+  for n in "${which[@]}"; do launch "$n"; done
+  unlock
+  if [[ -n $name ]]; then wait_until rpc "$name"; else wait_until ready; fi
+}
+
 verb_add() {
   want_no_name
   allow --timeout
   exists
+  local n any=0
+  for n in $(nodes); do ! running "$n" || any=1; done
+  ((any)) || fail "no node of $dir runs, so a new one could not sync: start them with 'scripts/testnet.sh up --dir $dir'"
   lock
   name=$(testnet add --dir "$dir")
   testnet ports --dir "$dir" "$name"
@@ -370,7 +391,7 @@ verb_reset() {
 
 parse "$@"
 case $verb in
-  up | status | kill | stop | start | add | logs | down | reset) ;;
+  up | status | kill | stop | start | restart | add | logs | down | reset) ;;
   '') usage >&2; exit 2 ;;
   *) misuse "unknown verb '$verb'" ;;
 esac

@@ -172,7 +172,7 @@ func resumable(c *cli.Context, dir string) error {
 		have uint64
 	}{{"n", uint64(t.Validators)}, {"rpc-base", uint64(t.RPCBase)}, {"p2p-base", uint64(t.P2PBase)}, {"chain-id", t.ChainID}} {
 		if c.IsSet(f.name) && fmt.Sprint(c.Value(f.name)) != strconv.FormatUint(f.have, 10) {
-			return fmt.Errorf("%s was made with --%s %d, not %v: leave the flag out, delete the network with 'scripts/testnet.sh reset', or name another directory", dir, f.name, f.have, c.Value(f.name))
+			return fmt.Errorf("%s was made with --%s %d, not %v: leave the flag out, delete the network with 'scripts/testnet.sh reset --dir %s', or name another directory", dir, f.name, f.have, c.Value(f.name), dir)
 		}
 	}
 	return nil

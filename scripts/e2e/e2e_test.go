@@ -326,7 +326,7 @@ func (w *network) checkKept(k kept) {
 	}
 }
 
-// TestSmall: networks of one and of two work and survive a restart.
+// TestSmall: networks of one and of two work and survive restarts.
 func TestSmall(t *testing.T) {
 	for _, n := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d", n), func(t *testing.T) {
@@ -340,9 +340,12 @@ func TestSmall(t *testing.T) {
 				t.Fatalf("height %d before the restart, %d after", before, h)
 			}
 			w.pay(n-1, 1, recipient(0), 6, all...)
+			w.do("restart", w.Nodes[n-1].Name)
+			w.do("restart")
+			w.pay(0, 2, recipient(0), 7, all...)
 			b, err := testnet.Balance(w.ctx, w.clients[0], recipient(0))
-			if err != nil || b.Int64() != 11 {
-				t.Fatalf("balance %s, want 11 (%v)", b, err)
+			if err != nil || b.Int64() != 18 {
+				t.Fatalf("balance %s, want 18 (%v)", b, err)
 			}
 			w.sameBlocks()
 		})
