@@ -33,6 +33,7 @@ type Chain struct {
 	Spec   *genesis.Spec
 	Ledger *ledger.Ledger
 	Store  *store.Store // of Ledger
+	FS     *vfs.MemFS   // that Store is on, in /data/ledger
 
 	t       testing.TB
 	mu      sync.Mutex
@@ -88,18 +89,24 @@ func Spec(n int) *genesis.Spec {
 // New makes a ledger whose first n validators decide epoch 0.
 func New(t testing.TB, n int) *Chain {
 	t.Helper()
+	return NewOf(t, Spec(n), vfs.NewMem(), ledger.Options{})
+}
+
+// NewOf makes a ledger of a network that began as Spec, on a file system.
+func NewOf(t testing.TB, spec *genesis.Spec, fs *vfs.MemFS, o ledger.Options) *Chain {
+	t.Helper()
 	c := &Chain{
-		t: t, Spec: Spec(n), millis: 1_700_000_000_123,
+		t: t, Spec: spec, FS: fs, millis: 1_700_000_000_123,
 		members: make(map[crypto.Address]int), pending: make(map[crypto.Address]uint64),
 	}
 	for i := range keys {
 		c.members[Key(i).Address()] = i
 	}
-	st, err := store.Open("/data/ledger", store.Options{FS: vfs.NewMem()})
+	st, err := store.Open("/data/ledger", store.Options{FS: fs})
 	c.check(err)
 	t.Cleanup(func() { c.check(st.Close()) })
 	c.Store = st
-	c.Ledger, err = ledger.Open(st, c.Spec)
+	c.Ledger, err = ledger.OpenWith(st, c.Spec, o)
 	c.check(err)
 	return c
 }
