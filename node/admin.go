@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,9 +19,6 @@ import (
 // AdminSocket is the Unix socket in Home on which a running node takes orders of
 // its operator: whoever may open it, may order. Its mode is 0600.
 const AdminSocket = "admin.sock"
-
-// maxAdminAnswer bounds what a client of the socket reads.
-const maxAdminAnswer = 1 << 20
 
 // ErrNotRunning says that nothing listens on the admin socket of a home.
 const ErrNotRunning = ErrorKind("no node runs in this directory")
@@ -40,8 +35,19 @@ type AdminPeer struct {
 	Since     time.Time `json:"since"`
 }
 
-// startAdmin serves the admin socket in g until stopServers.
+// startAdmin serves the admin socket in g until stopServers, and the listener of
+// the configuration if there is one.
 func (n *Node) startAdmin(g *errgroup.Group) error {
+	if addr := n.cfg.Admin.Listen; addr != "" {
+		h, err := n.adminHandler()
+		if err != nil {
+			return err
+		}
+		to := endpoint{name: "admin", addr: addr, cert: n.cfg.Admin.TLSCert, key: n.cfg.Admin.TLSKey}
+		if err := n.serve(g, to, wantToken(n.cfg.Admin.TokenSHA256, h)); err != nil {
+			return err
+		}
+	}
 	path := filepath.Join(n.cfg.Home, AdminSocket)
 	l, err := listenPrivate(path)
 	if err != nil {
@@ -49,12 +55,11 @@ func (n *Node) startAdmin(g *errgroup.Group) error {
 		n.log.Warn("no admin socket: 'cairnd admin' and a backup of the running node will not work", "path", path, "err", err)
 		return nil
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /backup", n.adminBackup)
-	mux.HandleFunc("GET /peers", n.adminPeers)
-	mux.HandleFunc("GET /log-level", n.adminLogLevel)
-	mux.HandleFunc("POST /log-level", n.adminLogLevel)
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+	h, err := n.adminHandler()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxHeaderBytes}
 	n.servers.running = append(n.servers.running, s)
 	g.Go(func() error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -88,22 +93,42 @@ func listenPrivate(path string) (net.Listener, error) {
 }
 
 func (n *Node) adminBackup(w http.ResponseWriter, r *http.Request) {
-	dir := r.FormValue("dir")
-	if !filepath.IsAbs(dir) {
-		http.Error(w, "dir: want the absolute path of a new directory", http.StatusBadRequest)
+	height, err := n.backupTo(r.FormValue("dir"))
+	if errors.Is(err, ErrBackupDir) {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintf(w, "height %d\n", height)
+}
+
+// ErrBackupDir says that a backup of a running node was asked for into a
+// directory that is not absolute: whose working directory it means is open.
+const ErrBackupDir = ErrorKind("dir: want the absolute path of a new directory")
+
+// backupTo copies the database into a new directory and answers the height.
+func (n *Node) backupTo(dir string) (height uint64, err error) {
+	if !filepath.IsAbs(dir) {
+		return 0, ErrBackupDir
 	}
 	start := time.Now()
 	if err := backup(n.store, dir); err != nil {
 		n.log.Warn("a backup failed; look at the disk and at the directory", "dir", dir, "err", err)
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+		return 0, err
 	}
 	n.log.Info("backup", "dir", dir, "took", time.Since(start).Round(time.Millisecond))
-	fmt.Fprintf(w, "height %d\n", n.driver.ledger.HeadInfo().Height)
+	return n.driver.ledger.HeadInfo().Height, nil
 }
 
 func (n *Node) adminPeers(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(n.peerList())
+}
+
+func (n *Node) peerList() []AdminPeer {
 	now := n.driver.era.Load()
 	out := []AdminPeer{}
 	for _, p := range n.host.Peers() {
@@ -116,58 +141,35 @@ func (n *Node) adminPeers(w http.ResponseWriter, _ *http.Request) {
 		}
 		out = append(out, a)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(out)
+	return out
 }
 
 // adminLogLevel tells and, given level, sets how much is logged.
 func (n *Node) adminLogLevel(w http.ResponseWriter, r *http.Request) {
-	if n.cfg.Log.Dynamic == nil {
-		http.Error(w, "this node's log has a fixed level", http.StatusNotImplemented)
+	level := ""
+	if r.Method == http.MethodPost {
+		level = r.FormValue("level")
+	}
+	level, err := n.logLevel(r.Context(), level, r.Method == http.MethodPost)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if r.Method == http.MethodPost {
-		level, err := LogConfig{Level: r.FormValue("level")}.level()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		n.cfg.Log.Dynamic.Set(level)
-		n.log.Log(r.Context(), max(level, slog.LevelInfo), "log level", "level", level)
-	}
-	fmt.Fprintln(w, strings.ToLower(n.cfg.Log.Dynamic.Level().String()))
+	fmt.Fprintln(w, level)
 }
 
-// Admin asks the node that runs in home. Errors: ErrNotRunning; what the node
-// says.
-func Admin(ctx context.Context, home, method, path string, form url.Values) ([]byte, error) {
-	socket := filepath.Join(home, AdminSocket)
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
-			if err != nil {
-				return nil, fmt.Errorf("%w (%s): %w", ErrNotRunning, socket, err)
-			}
-			return conn, nil
-		},
-	}}
-	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, err
+// logLevel answers how much is logged, after it was set if that is wanted.
+func (n *Node) logLevel(ctx context.Context, name string, set bool) (string, error) {
+	if n.cfg.Log.Dynamic == nil {
+		return "", errors.New("this node's log has a fixed level")
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := client.Do(req)
-	if err != nil {
-		if errors.Is(err, ErrNotRunning) {
-			return nil, fmt.Errorf("%s: %w", socket, ErrNotRunning)
+	if set {
+		level, err := LogConfig{Level: name}.level()
+		if err != nil {
+			return "", err
 		}
-		return nil, fmt.Errorf("ask the running node: %w", err)
+		n.cfg.Log.Dynamic.Set(level)
+		n.log.Log(ctx, max(level, slog.LevelInfo), "log level", "level", level)
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminAnswer))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the running node says: %s", strings.TrimSpace(string(body)))
-	}
-	return body, err
+	return strings.ToLower(n.cfg.Log.Dynamic.Level().String()), nil
 }

@@ -21,6 +21,7 @@ type Config struct {
 
 	P2P     P2PConfig     `toml:"p2p"`
 	RPC     RPCConfig     `toml:"rpc"`
+	Admin   AdminConfig   `toml:"admin"`
 	Metrics MetricsConfig `toml:"metrics"`
 	Log     LogConfig     `toml:"log"`
 	Store   StoreConfig   `toml:"store"`
@@ -50,7 +51,52 @@ type RPCConfig struct {
 	CORS   []string `toml:"cors"`   // origins; "*" = any; empty = none
 	Hosts  []string `toml:"hosts"`  // host names; IP literals and localhost always pass
 
+	TLSCert string `toml:"tls_cert"` // PEM file of the certificate and those above it; empty = no TLS
+	TLSKey  string `toml:"tls_key"`  // PEM file of its key
+
+	RequireToken bool        `toml:"require_token"`    // the path without a token is closed
+	Tokens       []rpc.Token `toml:"tokens,omitempty"` // that open http://HOST/TOKEN
+
 	Limits rpc.Limits `toml:"limits"` // of what the outside can make the node do; docs/rpc.md
+}
+
+func (c RPCConfig) server() rpc.Config {
+	return rpc.Config{CORS: c.CORS, Hosts: c.Hosts, Limits: c.Limits, Tokens: c.Tokens, RequireToken: c.RequireToken}
+}
+
+func (c RPCConfig) validate() error {
+	server := c.server()
+	return errors.Join(validateTLS("rpc", c.TLSCert, c.TLSKey), server.Validate())
+}
+
+// AdminConfig is the listener that takes an operator's orders besides the socket
+// in Home.
+type AdminConfig struct {
+	Listen      string `toml:"listen"`       // host:port; empty = off
+	TokenSHA256 string `toml:"token_sha256"` // hex; whoever sends the token may order
+	TLSCert     string `toml:"tls_cert"`     // as of RPCConfig; needed on an address that is not loopback
+	TLSKey      string `toml:"tls_key"`
+}
+
+func (c AdminConfig) validate() error {
+	if err := validateTLS("admin", c.TLSCert, c.TLSKey); err != nil || c.Listen == "" {
+		return err
+	}
+	if err := rpc.ValidTokenHash(c.TokenSHA256); err != nil {
+		return fmt.Errorf("admin.token_sha256: %w", err)
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	if ip := net.ParseIP(host); c.TLSCert == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("admin.listen: %s is not loopback, so the token would be read on the way: set admin.tls_cert and admin.tls_key", c.Listen)
+	}
+	return nil
+}
+
+func validateTLS(section, cert, key string) error {
+	if (cert == "") != (key == "") {
+		return fmt.Errorf("%s.tls_cert, %s.tls_key: one without the other", section, section)
+	}
+	return nil
 }
 
 // MetricsConfig is the listener of /metrics.
@@ -148,7 +194,7 @@ func (c Config) Validate() error {
 	if c.P2P.MaxPeers < 1 || c.P2P.MaxPeers > 10_000 {
 		return fmt.Errorf("p2p.max_peers: %d is not in 1..10000", c.P2P.MaxPeers)
 	}
-	for name, addr := range map[string]string{"rpc.listen": c.RPC.Listen, "metrics.listen": c.Metrics.Listen} {
+	for name, addr := range map[string]string{"rpc.listen": c.RPC.Listen, "admin.listen": c.Admin.Listen, "metrics.listen": c.Metrics.Listen} {
 		if addr == "" {
 			continue
 		}
@@ -156,7 +202,7 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s: %q is not host:port: %w", name, addr, err)
 		}
 	}
-	if err := c.RPC.Limits.Validate(); err != nil {
+	if err := errors.Join(c.RPC.validate(), c.Admin.validate()); err != nil {
 		return err
 	}
 	if err := c.Sync.validate(); err != nil {

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -18,6 +20,9 @@ import (
 // stopWait bounds how long a clean stop waits for answers in flight.
 const stopWait = time.Second
 
+// maxHeaderBytes bounds the head of a request.
+const maxHeaderBytes = 64 << 10
+
 // servers are the node's HTTP listeners.
 type servers struct {
 	rpc     *rpc.Server
@@ -31,7 +36,7 @@ func (n *Node) startServers(g *errgroup.Group) error {
 	}
 	d := n.driver
 	if addr := n.cfg.RPC.Listen; addr != "" {
-		server, err := rpc.New(rpc.Config{CORS: n.cfg.RPC.CORS, Hosts: n.cfg.RPC.Hosts, Limits: n.cfg.RPC.Limits}, n.rpcBackend())
+		server, err := rpc.New(n.cfg.RPC.server(), n.rpcBackend())
 		if err != nil {
 			return fmt.Errorf("json-rpc: %w", err)
 		}
@@ -40,33 +45,59 @@ func (n *Node) startServers(g *errgroup.Group) error {
 		mux.HandleFunc("GET /healthz", n.serveHealth)
 		mux.HandleFunc("GET /readyz", n.serveReady)
 		mux.Handle("/", server)
-		if err := n.serve(g, "json-rpc", addr, mux); err != nil {
+		to := endpoint{name: "json-rpc", addr: addr, cert: n.cfg.RPC.TLSCert, key: n.cfg.RPC.TLSKey, limit: server.Listener}
+		if err := n.serve(g, to, mux); err != nil {
 			return err
 		}
 	}
 	if addr := n.cfg.Metrics.Listen; addr != "" {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(d.meters.registry, promhttp.HandlerOpts{}))
-		if err := n.serve(g, "metrics", addr, mux); err != nil {
+		if err := n.serve(g, endpoint{name: "metrics", addr: addr}, mux); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (n *Node) serve(g *errgroup.Group, what, addr string, h http.Handler) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("%s: listen on %s (another program may use the port): %w", what, addr, err)
-	}
+// endpoint is where one handler is served.
+type endpoint struct {
+	name, addr string
+	cert, key  string                          // PEM files; empty = no TLS
+	limit      func(net.Listener) net.Listener // may be nil
+}
+
+// serve listens and serves in g. HTTP/1.1 only: WebSocket needs it, and limits by
+// connection mean what they say.
+func (n *Node) serve(g *errgroup.Group, to endpoint, h http.Handler) error {
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeaderBytes,
+		Protocols: new(http.Protocols), ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	s.Protocols.SetHTTP1(true)
+	if to.cert != "" {
+		pair, err := loadCertificate(to.cert, to.key, n.log)
+		if err != nil {
+			return fmt.Errorf("%s: %w", to.name, err)
+		}
+		s.TLSConfig = &tls.Config{GetCertificate: pair.get, MinVersion: tls.VersionTLS12}
+	}
+	l, err := net.Listen("tcp", to.addr)
+	if err != nil {
+		return fmt.Errorf("%s: listen on %s (another program may use the port): %w", to.name, to.addr, err)
 	}
 	n.servers.running = append(n.servers.running, s)
-	n.log.Info(what+" listens", "address", l.Addr().String())
+	n.log.Info(to.name+" listens", "address", l.Addr().String(), "tls", to.cert != "")
+	if to.limit != nil {
+		l = to.limit(l)
+	}
 	g.Go(func() error {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("%s: %w", what, err)
+		run := func() error { return s.Serve(l) }
+		if to.cert != "" {
+			run = func() error { return s.ServeTLS(l, "", "") }
+		}
+		if err := run(); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("%s: %w", to.name, err)
 		}
 		return nil
 	})

@@ -36,6 +36,7 @@ const (
 	ErrTooManyPeers    = ErrorKind("too many peers")
 	ErrSelf            = ErrorKind("peer is this node")
 	ErrNotConnected    = ErrorKind("peer is not connected")
+	ErrValidator       = ErrorKind("peer is a validator of this epoch")
 	ErrHandshake       = ErrorKind("handshake failed")
 	ErrClosed          = ErrorKind("host is closed")
 	ErrRequestUnknown  = ErrorKind("request name is unknown")

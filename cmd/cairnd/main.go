@@ -43,6 +43,7 @@ func newApp(stdout io.Writer) *cli.App {
 			runCommand(),
 			dbCommand(),
 			adminCommand(),
+			tokenCommand(),
 			testnetCommand(),
 		},
 	}

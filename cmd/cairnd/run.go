@@ -35,6 +35,9 @@ func runCommand() *cli.Command {
 			text("rpc-listen", "CAIRN_RPC_LISTEN", "`HOST:PORT` of JSON-RPC over HTTP and WebSocket; off: none"),
 			list("rpc-cors", "CAIRN_RPC_CORS", "`ORIGIN` whose pages may use JSON-RPC; *: any"),
 			list("rpc-host", "CAIRN_RPC_HOSTS", "host `NAME` under which JSON-RPC answers, besides localhost and IP literals"),
+			text("rpc-tls-cert", "CAIRN_RPC_TLS_CERT", "PEM `FILE` of JSON-RPC's certificate; may be replaced while the node runs"),
+			text("rpc-tls-key", "CAIRN_RPC_TLS_KEY", "PEM `FILE` of the certificate's key"),
+			text("admin-listen", "CAIRN_ADMIN_LISTEN", "`HOST:PORT` of the admin listener besides the socket in the home; off: none"),
 			text("metrics-listen", "CAIRN_METRICS_LISTEN", "`HOST:PORT` of /metrics; off: none"),
 			text("log-level", "CAIRN_LOG_LEVEL", "debug, info, warn or error"),
 			text("log-format", "CAIRN_LOG_FORMAT", "text or json"),
@@ -61,7 +64,7 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 			*to = split(c.StringSlice(name))
 		}
 	}
-	for name, to := range map[string]*string{"rpc-listen": &cfg.RPC.Listen, "metrics-listen": &cfg.Metrics.Listen} {
+	for name, to := range map[string]*string{"rpc-listen": &cfg.RPC.Listen, "admin-listen": &cfg.Admin.Listen, "metrics-listen": &cfg.Metrics.Listen} {
 		if c.IsSet(name) {
 			*to = c.String(name)
 			if *to == "off" {
@@ -71,6 +74,7 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 	}
 	for name, to := range map[string]*string{
 		"log-level": &cfg.Log.Level, "log-format": &cfg.Log.Format, "key-password-file": &cfg.KeyPasswordFile,
+		"rpc-tls-cert": &cfg.RPC.TLSCert, "rpc-tls-key": &cfg.RPC.TLSKey,
 	} {
 		if c.IsSet(name) {
 			*to = c.String(name)

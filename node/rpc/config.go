@@ -39,6 +39,9 @@ type Limits struct {
 	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, loopback exempt
 	WriteBurst      int `toml:"write_burst"`       // of them at once
 
+	Connections           int `toml:"connections"`             // open, of HTTP and WebSocket
+	ConnectionsPerAddress int `toml:"connections_per_address"` // of them from one address, loopback exempt
+
 	Sockets           int      `toml:"sockets"`             // open WebSocket connections
 	SocketsPerAddress int      `toml:"sockets_per_address"` // of them from one address, loopback exempt
 	SocketCalls       int      `toml:"socket_calls"`        // messages of one connection that are worked on; the connection is not read meanwhile
@@ -74,6 +77,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, Heavy: 8, WaitingBytes: 128 << 20, CacheBytes: 64 << 20,
 		WritesPerSecond: 200, WriteBurst: 2000,
+		Connections: 8192, ConnectionsPerAddress: 512,
 		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: Duration(10 * time.Second),
 		Subscriptions: 16_384, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: Duration(5 * time.Minute),
 		LogBlocks: 10_000, LogResults: 10_000, HistoryPage: 1000, PoolContent: 10_000,
@@ -103,6 +107,7 @@ func (l *Limits) all() []limit {
 		n("heavy", &l.Heavy, d.Heavy), n("waiting_bytes", &l.WaitingBytes, d.WaitingBytes),
 		n("cache_bytes", &l.CacheBytes, d.CacheBytes),
 		n("writes_per_second", &l.WritesPerSecond, d.WritesPerSecond), n("write_burst", &l.WriteBurst, d.WriteBurst),
+		n("connections", &l.Connections, d.Connections), n("connections_per_address", &l.ConnectionsPerAddress, d.ConnectionsPerAddress),
 		n("sockets", &l.Sockets, d.Sockets), n("sockets_per_address", &l.SocketsPerAddress, d.SocketsPerAddress),
 		n("socket_calls", &l.SocketCalls, d.SocketCalls), t("slow_reader", &l.SlowReader, d.SlowReader),
 		n("subscriptions", &l.Subscriptions, d.Subscriptions), n("socket_subscriptions", &l.SocketSubscriptions, d.SocketSubscriptions),
