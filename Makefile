@@ -7,7 +7,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help build test race lint sim fuzz bench bench-rpc bench-sync chaos testnet check e2e clients clean
+.PHONY: help build test race lint sim fuzz bench bench-rpc bench-sync chaos latency testnet check e2e clients clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-sync: build ## joining a long chain by replay and by snapshot, as JSON: TR
 
 chaos: build ## random faults on real processes: MINUTES=5 SEED=1 VALIDATORS=7
 	$(GO) run ./scripts/chaos -minutes $(or $(MINUTES),5) -seed $(or $(SEED),1) -validators $(or $(VALIDATORS),7)
+
+latency: build ## finality of single transfers with 1 of 4 and 2 of 7 validators dead, beside healthy networks
+	$(GO) run ./scripts/chaos -latency -singles 200
 
 testnet: build ## a network of four on this machine, and a first transfer
 	scripts/demo.sh
