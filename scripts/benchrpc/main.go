@@ -1,8 +1,13 @@
-// Command benchrpc measures how a node of a real network answers JSON-RPC and
-// prints the figures as JSON: reads and transfers over HTTP with connections kept
-// alive, in batches and over WebSocket.
+// Command benchrpc measures how a node of a real network answers JSON-RPC, and
+// what abuse of that node does to it, to its other clients and to consensus. It
+// prints the figures as JSON.
 //
-//	go run ./scripts/benchrpc -calls 20000 -writes 2000 -workers 8 -batch 100
+//	go run ./scripts/benchrpc -rounds 5 -round 1s -connections 16 -batch 100
+//
+// Requests are encoded before the clock starts and answers are not decoded, so
+// that little of what is measured is the load's own; the processor time of both
+// sides is in the figures. Every figure is the median of short rounds that take
+// turns.
 package main
 
 import (
@@ -11,181 +16,93 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/big"
 	"os"
-	"runtime"
+	"strings"
 	"time"
 
-	"github.com/ethereum/go-ethereum"
-	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/ethclient"
-	"github.com/ethereum/go-ethereum/rpc"
-
-	"cairn/crypto"
 	"cairn/scripts/internal/testnet"
 )
 
 type settings struct {
-	Nodes   int `json:"nodes"`
-	Calls   int `json:"calls"`
-	Writes  int `json:"writes"`
-	Workers int `json:"workers"`
-	Batch   int `json:"batch"`
+	Nodes       int           `json:"nodes"`
+	Rounds      int           `json:"rounds"`
+	Round       time.Duration `json:"roundNanos"`
+	Connections int           `json:"connections"`
+	Batch       int           `json:"batch"`
+	Writes      int           `json:"writes"`
+	Abuse       time.Duration `json:"abuseNanos"`
 }
 
 type report struct {
-	CPUs     int       `json:"cpus"`
-	Go       string    `json:"go"`
-	Settings settings  `json:"settings"`
-	Figures  []*figure `json:"figures"`
+	Machine  testnet.Machine `json:"machine"`
+	Load     []string        `json:"loadAverages"` // of the machine, before the nodes started and at the end
+	Settings settings        `json:"settings"`
+	Figures  []*figure       `json:"figures"`
+	Abuse    *abuseReport    `json:"abuse,omitempty"`
 }
 
 func main() {
 	var s settings
 	flag.IntVar(&s.Nodes, "nodes", 4, "validators")
-	flag.IntVar(&s.Calls, "calls", 20_000, "calls of each read")
-	flag.IntVar(&s.Writes, "writes", 2000, "transfers over each transport")
-	flag.IntVar(&s.Workers, "workers", 8, "connections, each with one request at a time; at most the funded accounts")
+	flag.IntVar(&s.Rounds, "rounds", 5, "rounds of each figure; 0 = only abuse")
+	flag.DurationVar(&s.Round, "round", time.Second, "time of one round of reads")
+	flag.IntVar(&s.Connections, "connections", 16, "connections, each with one request at a time")
 	flag.IntVar(&s.Batch, "batch", 100, "calls of one batch")
+	flag.IntVar(&s.Writes, "writes", 2000, "transfers of one round")
+	flag.DurationVar(&s.Abuse, "abuse", 6*time.Second, "time of each kind of abuse; 0 = none")
 	flag.Parse()
+	if err := s.validate(); err != nil {
+		fmt.Fprintln(os.Stderr, "benchrpc:", err)
+		os.Exit(2)
+	}
 	if err := run(s); err != nil {
 		fmt.Fprintln(os.Stderr, "benchrpc:", err)
 		os.Exit(1)
 	}
 }
 
+func (s *settings) validate() error {
+	if s.Nodes < 1 || s.Rounds < 0 || s.Connections < 1 || s.Batch < 1 || s.Writes < 1 || s.Rounds > 0 && s.Round <= 0 || s.Abuse < 0 {
+		return errors.New("nodes, connections, batch, writes and round must be above 0, rounds and abuse not below")
+	}
+	return nil
+}
+
 func run(s settings) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "cairn-benchrpc-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	r := report{Machine: testnet.ThisMachine(ctx), Settings: s, Load: []string{loadAverage()}}
 	net, err := testnet.Up(ctx, dir, s.Nodes)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, net.Do(context.Background(), "down")) }()
-	if s.Workers < 1 || s.Workers > len(net.Accounts) || s.Batch < 1 {
-		return fmt.Errorf("%d workers, batches of %d: want 1 to %d workers and at least 1 call", s.Workers, s.Batch, len(net.Accounts))
+	if s.Rounds > 0 {
+		if r.Figures, err = measure(ctx, net, s); err != nil {
+			return err
+		}
 	}
-	figures, err := measure(ctx, net, s)
-	if err != nil {
-		return err
+	if s.Abuse > 0 {
+		if r.Abuse, err = measureAbuse(ctx, net, s.Abuse); err != nil {
+			return err
+		}
 	}
-	out, err := json.MarshalIndent(report{CPUs: runtime.NumCPU(), Go: runtime.Version(), Settings: s, Figures: figures}, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Println(string(out))
-	return nil
+	r.Load = append(r.Load, loadAverage())
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
 }
 
-func measure(ctx context.Context, net *testnet.Network, s settings) ([]*figure, error) {
-	chain, err := net.Chain()
-	if err != nil {
-		return nil, err
+// loadAverage is that of the last minute, five and fifteen.
+func loadAverage() string {
+	raw, err := os.ReadFile("/proc/loadavg")
+	if fields := strings.Fields(string(raw)); err == nil && len(fields) > 3 {
+		return strings.Join(fields[:3], " ")
 	}
-	first, err := firstTransfer(ctx, net, chain)
-	if err != nil {
-		return nil, err
-	}
-	reads := []struct {
-		method string
-		args   []any
-	}{
-		{"eth_getBalance", []any{net.Accounts[0].Address, "latest"}},
-		{"eth_getBlockByNumber", []any{(*hexutil.Big)(first.BlockNumber), false}},
-		{"eth_getTransactionReceipt", []any{first.TxHash}},
-	}
-	var out []*figure
-	for _, t := range []transport{{"http", net.Nodes[0].RPC, 1}, {"batch", net.Nodes[0].RPC, s.Batch}, {"websocket", net.Nodes[0].WS, 1}} {
-		for _, r := range reads {
-			call := func(int, int) rpc.BatchElem { return rpc.BatchElem{Method: r.method, Args: r.args} }
-			f, err := t.measure(ctx, r.method, s.Workers, s.Calls, call)
-			if err != nil {
-				return nil, fmt.Errorf("%s over %s: %w", r.method, t.name, err)
-			}
-			out = append(out, f)
-		}
-		f, err := writes(ctx, net, chain, t, s)
-		if err != nil {
-			return nil, fmt.Errorf("transfers over %s: %w", t.name, err)
-		}
-		out = append(out, f)
-	}
-	return out, nil
-}
-
-// firstTransfer makes the transaction whose receipt and block are asked for, so
-// that their size is the same in every run.
-func firstTransfer(ctx context.Context, net *testnet.Network, chain uint64) (*types.Receipt, error) {
-	c, err := net.Dial(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	key, err := net.Key(0)
-	if err != nil {
-		return nil, err
-	}
-	nonce, err := testnet.Nonce(ctx, c, key.Address(), "pending")
-	if err != nil {
-		return nil, err
-	}
-	tx, err := testnet.Transfer(chain, key, nonce, crypto.Address{1}, big.NewInt(1))
-	if err != nil {
-		return nil, err
-	}
-	if err := testnet.Send(ctx, c, tx); err != nil {
-		return nil, err
-	}
-	var receipt *types.Receipt
-	err = testnet.Await(ctx, 30*time.Second, func() (bool, error) {
-		r, err := ethclient.NewClient(c).TransactionReceipt(ctx, tx.Hash())
-		receipt = r
-		if errors.Is(err, ethereum.NotFound) {
-			return false, nil
-		}
-		return r != nil, err
-	})
-	return receipt, err
-}
-
-// writes signs before the clock starts: one account for each worker, so that
-// nonces come in order.
-func writes(ctx context.Context, net *testnet.Network, chain uint64, t transport, s settings) (*figure, error) {
-	c, err := net.Dial(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	signed := make([][]string, s.Workers)
-	for w := range signed {
-		key, err := net.Key(w)
-		if err != nil {
-			return nil, err
-		}
-		nonce, err := testnet.Nonce(ctx, c, key.Address(), "pending")
-		if err != nil {
-			return nil, err
-		}
-		for i := range s.Writes / s.Workers {
-			tx, err := testnet.Transfer(chain, key, nonce+uint64(i), crypto.Address{1}, big.NewInt(1))
-			if err != nil {
-				return nil, err
-			}
-			raw, err := tx.MarshalBinary()
-			if err != nil {
-				return nil, err
-			}
-			signed[w] = append(signed[w], hexutil.Encode(raw))
-		}
-	}
-	const method = "eth_sendRawTransaction"
-	return t.measure(ctx, method, s.Workers, s.Writes, func(w, i int) rpc.BatchElem {
-		return rpc.BatchElem{Method: method, Args: []any{signed[w][i]}}
-	})
+	return "unknown"
 }
