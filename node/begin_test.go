@@ -37,6 +37,13 @@ func TestCopiedKey(t *testing.T) {
 	c.copied(3)
 	c.start(3)
 	c.observes(3, doubtUnknown)
+	if s := c.nodes[3].Status(); !s.Observing {
+		t.Errorf("status: %+v", s)
+	}
+	c.await("node 0 hears that node 3 signs nothing", func() bool {
+		p := c.nodes[0].presence(t.Context(), c.ids[3:])[0]
+		return p.Connected && p.Answered && !p.Signs
+	})
 	c.payUntil(0, "node 3 votes again", func() bool { return c.votes(3) })
 	c.needed(3, 1)
 	c.stop(3)

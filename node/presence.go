@@ -7,7 +7,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"cairn/crypto"
 	"cairn/node/rpc"
 )
 
@@ -30,6 +29,7 @@ type presence struct {
 	at       time.Time
 	answered bool
 	height   uint64
+	signs    bool
 	own      uint64 // our height when it was asked: the answer may be looked at later
 }
 
@@ -50,14 +50,14 @@ func (n *Node) presence(ctx context.Context, peerIDs []string) []rpc.Presence {
 		case err != nil:
 		case id == n.host.ID():
 			own := n.driver.ledger.HeadInfo().Height
-			out[i] = rpc.Presence{Connected: true, Answered: true, Height: own, Own: own}
+			out[i] = rpc.Presence{Connected: true, Answered: true, Height: own, Own: own, Signs: n.driver.signs(n.driver.state.Load())}
 		case connected[id]:
 			out[i].Connected = true
 			places <- struct{}{}
 			asked.Go(func() {
 				defer func() { <-places }()
 				p := n.whereIs(ctx, id)
-				out[i].Answered, out[i].Height, out[i].Own = p.answered, p.height, p.own
+				out[i].Answered, out[i].Height, out[i].Own, out[i].Signs = p.answered, p.height, p.own, p.signs
 			})
 		}
 	}
@@ -74,8 +74,8 @@ func (n *Node) whereIs(ctx context.Context, id peer.ID) presence {
 		return p
 	}
 	p = presence{at: time.Now(), own: n.driver.ledger.HeadInfo().Height}
-	if genesis, height, err := n.driver.sync.where(ctx, id); err == nil && genesis == n.driver.net.Genesis {
-		p.answered, p.height = true, height
+	if a, err := n.driver.sync.where(ctx, id); err == nil && a.Genesis == n.driver.net.Genesis {
+		p.answered, p.height, p.signs = true, a.Height, a.Signs
 	}
 	n.presences.mu.Lock()
 	defer n.presences.mu.Unlock()
@@ -86,13 +86,14 @@ func (n *Node) whereIs(ctx context.Context, id peer.ID) presence {
 	return p
 }
 
-// where is what a peer says of its head.
-func (s *syncer) where(ctx context.Context, p peer.ID) (genesis crypto.Hash, height uint64, err error) {
+// where is what a peer says of itself.
+func (s *syncer) where(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, presenceWait)
 	defer cancel()
-	a, err := s.status(ctx, p)
-	if err != nil {
-		return crypto.Hash{}, 0, err
-	}
-	return a.Genesis, a.Height, nil
+	return s.status(ctx, p)
+}
+
+// signs says whether this node signs votes, or would as a member.
+func (d *driver) signs(s *driverState) bool {
+	return s != nil && !s.Observing && !s.Twin && s.twin == "" && s.Halted == "" && !d.lowSpace.Load()
 }

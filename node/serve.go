@@ -46,6 +46,7 @@ func (d *driver) serveStatus(_ context.Context, _ peer.ID, req []byte) ([]byte, 
 	}
 	if now := d.state.Load(); now != nil {
 		answer.CurrentEpoch, answer.CurrentView = now.Epoch, now.View
+		answer.Signs = d.signs(now)
 		if now.admitting != nil {
 			answer.Admitting = consensus.EncodeCertificate(now.admitting)
 		}

@@ -18,8 +18,8 @@ const (
 
 // Limits of the answers.
 const (
-	maxCertificates      = 256     // certificates in one answer
-	maxCertificateViews  = 1024    // views that one request may span
+	maxCertificates      = 256  // certificates in one answer
+	maxCertificateViews  = 1024 // views that one request may span
 	maxCertificateBytes  = consensus.MaxCertificateBytes
 	maxSmallRequestBytes = 256
 )
@@ -42,6 +42,10 @@ type statusAnswer struct {
 	CurrentEpoch uint32
 	CurrentView  uint64
 	Admitting    []byte
+
+	// Signs says that this node signs votes, or would if it were a member: it
+	// does not observe, has not halted, has no twin and has room on its disk.
+	Signs bool
 }
 
 // certificatesRequest asks for the certificates of the views From to To of an

@@ -23,6 +23,7 @@ type Member struct {
 	Online  *bool
 	Height  *uint64 // by its own word
 	Synced  *bool
+	Signs   *bool            // by its own word: not observing, not halted
 	Votes   []crypto.Address // to remove it; of a candidate, to add it
 	// Convicted of contradicting itself: it leaves with the next change.
 	Convicted bool
@@ -61,6 +62,7 @@ type memberAnswer struct {
 	Online  *bool            `json:"online"`
 	Height  *hexutil.Uint64  `json:"height"`
 	Synced  *bool            `json:"synced"`
+	Signs   *bool            `json:"signs"`
 	Votes   []crypto.Address `json:"votes"`
 
 	Convicted bool `json:"convicted"`
@@ -71,7 +73,7 @@ func members(list []memberAnswer) []Member {
 	for i, m := range list {
 		out[i] = Member{
 			Address: m.Address, PeerID: printable(m.PeerID), Name: printable(m.Name), Online: m.Online,
-			Height: (*uint64)(m.Height), Synced: m.Synced, Votes: append([]crypto.Address{}, m.Votes...), Convicted: m.Convicted,
+			Height: (*uint64)(m.Height), Synced: m.Synced, Signs: m.Signs, Votes: append([]crypto.Address{}, m.Votes...), Convicted: m.Convicted,
 		}
 	}
 	return out

@@ -263,8 +263,14 @@ func checkLive(d *wallet.ValidatorChange) error {
 	case d.Live == nil || d.Synced == nil:
 		return fmt.Errorf("%w: the node cannot tell whether enough of the new validators are online; --force votes all the same", errUnsafe)
 	case !*d.Live:
-		return fmt.Errorf("%w: %d of the %d new validators are online and in step, %d are needed: nothing would become final; "+
-			"start them first, or vote all the same with --force", errUnsafe, *d.Synced, len(d.Validators), d.NewQuorum)
+		ready := 0
+		for _, m := range d.Validators {
+			if m.Synced != nil && *m.Synced && (m.Signs == nil || *m.Signs) {
+				ready++
+			}
+		}
+		return fmt.Errorf("%w: %d of the %d new validators are online, in step and fit to sign, %d are needed: nothing would become final; "+
+			"start them first, or vote all the same with --force", errUnsafe, ready, len(d.Validators), d.NewQuorum)
 	}
 	return nil
 }

@@ -49,8 +49,8 @@ func (t *terminal) validatorCommand() *cli.Command {
 			{
 				Name: "vote", Usage: "vote to add a candidate or to remove a validator", ArgsUsage: "FROM SUBJECT",
 				Description: "FROM is a validator's account in the key store. First the change is tried without\n" +
-					"doing it; it is refused if too few of the new validators are online and in step\n" +
-					"for the network to go on. With a quorum of votes it happens at once.",
+					"doing it; it is refused if too few of the new validators are online, in step\n" +
+					"and fit to sign for the network to go on. With a quorum of votes it happens at once.",
 				Flags: append(transactionFlags(), force,
 					&cli.BoolFlag{Name: "add", Usage: "add SUBJECT", DisableDefaultText: true},
 					&cli.BoolFlag{Name: "remove", Usage: "remove SUBJECT", DisableDefaultText: true},
@@ -81,6 +81,7 @@ type memberJSON struct {
 	Online  *bool            `json:"online"`
 	Height  *uint64          `json:"height"`
 	Synced  *bool            `json:"synced"`
+	Signs   *bool            `json:"signs"`
 	Votes   []crypto.Address `json:"votes"`
 
 	Convicted bool `json:"convicted"`
@@ -154,6 +155,9 @@ func memberRow(m wallet.Member, role, votes string) []string {
 	}
 	if m.Online != nil && *m.Online && m.Synced != nil && !*m.Synced {
 		online = "behind"
+	}
+	if online == "yes" && m.Signs != nil && !*m.Signs {
+		online = "silent" // it observes, has halted, or has no room on its disk
 	}
 	return []string{m.Name, m.Address.Hex(), role, online, height, votes}
 }

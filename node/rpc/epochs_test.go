@@ -139,6 +139,7 @@ type wireMember struct {
 	Online *bool            `json:"online"`
 	Height *hexutil.Uint64  `json:"height"`
 	Synced *bool            `json:"synced"`
+	Signs  *bool            `json:"signs"`
 	Votes  []crypto.Address `json:"votes"`
 }
 
@@ -156,15 +157,15 @@ func TestRegistryPresence(t *testing.T) {
 	client := lightServer(t, c, func(id string) Presence {
 		switch id {
 		case lighttest.Validator(0).PeerID:
-			return Presence{Connected: true, Answered: true, Height: head + 3, Own: head}
+			return Presence{Connected: true, Answered: true, Height: head + 3, Own: head, Signs: true}
 		case lighttest.Validator(1).PeerID:
-			return Presence{Connected: true, Answered: true, Height: head - syncedWithin, Own: head}
+			return Presence{Connected: true, Answered: true, Height: head - syncedWithin, Own: head, Signs: true}
 		case lighttest.Validator(2).PeerID:
 			return Presence{Connected: true, Answered: true, Height: head - syncedWithin - 1, Own: head}
 		case lighttest.Validator(3).PeerID:
 			return Presence{Connected: true}
 		case lighttest.Validator(4).PeerID:
-			return Presence{Connected: true, Answered: true, Height: head, Own: head}
+			return Presence{Connected: true, Answered: true, Height: head, Own: head} // observes
 		default:
 			return Presence{}
 		}
@@ -191,6 +192,9 @@ func TestRegistryPresence(t *testing.T) {
 		if m.Online == nil || *m.Online != online || m.Synced == nil || *m.Synced != synced || !slices.Equal(m.Votes, votes) {
 			t.Errorf("%s: %+v", m.Name, m)
 		}
+		if m.Signs == nil || *m.Signs != slices.Contains([]string{"v0", "v1"}, m.Name) {
+			t.Errorf("%s: signs %v", m.Name, m.Signs)
+		}
 		if (m.Height == nil) != (m.Name == "v3" || m.Name == "v5") {
 			t.Errorf("%s: height %v", m.Name, m.Height)
 		}
@@ -205,9 +209,10 @@ func TestValidatorChange(t *testing.T) {
 	c.Register(3)
 	c.Register(4)
 	c.Seal(c.Call(lighttest.Key(0), "vote", lighttest.Key(3).Address(), true))
+	mute := ""
 	dead := map[string]bool{lighttest.Validator(2).PeerID: true, lighttest.Validator(4).PeerID: true}
 	client := lightServer(t, c, func(id string) Presence {
-		return Presence{Connected: !dead[id], Answered: !dead[id], Height: c.Ledger.HeadInfo().Height, Own: c.Ledger.HeadInfo().Height}
+		return Presence{Connected: !dead[id], Answered: !dead[id], Height: c.Ledger.HeadInfo().Height, Own: c.Ledger.HeadInfo().Height, Signs: id != mute}
 	})
 	type change struct {
 		Quorum     int              `json:"quorum"`
@@ -236,6 +241,14 @@ func TestValidatorChange(t *testing.T) {
 			t.Errorf("validator %d, add %t: %+v", tc.subject, tc.add, got)
 		}
 	}
+	// A member that is here, in step and observes counts for no quorum.
+	mute = lighttest.Validator(1).PeerID
+	var muted change
+	check(t, client.Call(&muted, "cairn_validatorChange", lighttest.Key(3).Address(), true))
+	if *muted.Live || *muted.Synced != 3 || *muted.Online != 3 {
+		t.Errorf("with one that observes: %+v", muted)
+	}
+	mute = ""
 	if before, _ := c.Ledger.Validators(); before.Len() != 3 {
 		t.Error("a dry run changed the set")
 	}

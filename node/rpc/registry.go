@@ -18,6 +18,7 @@ type Presence struct {
 	Answered  bool   // it said a moment ago where it is
 	Height    uint64 // of the last block that is final there, by its own word
 	Own       uint64 // of the last block that was final here when it was asked
+	Signs     bool   // by its own word: it signs votes, or would as a validator
 }
 
 // syncedWithin is how many heights below ours a node may say to be and still
@@ -36,6 +37,7 @@ type member struct {
 	Online  *bool            `json:"online"` // connected to this node, or this node
 	Height  *hexutil.Uint64  `json:"height"` // final there, by its own word
 	Synced  *bool            `json:"synced"` // online and in step
+	Signs   *bool            `json:"signs"`  // online and, by its own word, fit to sign votes: not observing, not halted
 	Votes   []crypto.Address `json:"votes"`  // validators that vote to remove it, of a candidate to add it
 	// Convicted of contradicting itself: it leaves with the next change.
 	Convicted bool `json:"convicted"`
@@ -86,8 +88,8 @@ type validatorChange struct {
 	Convicted  []crypto.Address `json:"convicted"` // validators that leave with any change, this one too
 	Online     *int             `json:"online"`    // members of the new set that are here; null = unknown
 	Synced     *int             `json:"synced"`    // of them, in step; null = unknown
-	// Live says that a quorum of the new set is here and in step, so that blocks
-	// go on becoming final after the change; null = unknown.
+	// Live says that a quorum of the new set is here, in step and fit to sign, so
+	// that blocks go on becoming final after the change; null = unknown.
 	Live *bool `json:"live"`
 }
 
@@ -132,7 +134,7 @@ func (a *cairnAPI) ValidatorChange(ctx context.Context, subject crypto.Address, 
 
 // count sums up who is there.
 func (c *validatorChange) count() {
-	var online, synced int
+	var online, synced, ready int
 	for _, m := range c.Validators {
 		if *m.Online {
 			online++
@@ -140,8 +142,11 @@ func (c *validatorChange) count() {
 		if *m.Synced {
 			synced++
 		}
+		if *m.Synced && *m.Signs {
+			ready++
+		}
 	}
-	live := synced >= c.NewQuorum
+	live := ready >= c.NewQuorum
 	c.Online, c.Synced, c.Live = &online, &synced, &live
 }
 
@@ -197,8 +202,9 @@ func (r *registryView) members(ctx context.Context, vs []genesis.Validator) ([]m
 		return out, nil
 	}
 	for i, p := range r.b.Presence(ctx, ids) {
-		online, synced := p.Connected, p.Connected && p.Answered && p.Height+syncedWithin >= p.Own
-		out[i].Online, out[i].Synced = &online, &synced
+		online, signs := p.Connected, p.Connected && p.Answered && p.Signs
+		synced := p.Connected && p.Answered && p.Height+syncedWithin >= p.Own
+		out[i].Online, out[i].Synced, out[i].Signs = &online, &synced, &signs
 		if p.Connected && p.Answered {
 			height := hexutil.Uint64(p.Height)
 			out[i].Height = &height

@@ -104,7 +104,7 @@ func (l *Ledger) presence(_ context.Context, peerIDs []string) []rpc.Presence {
 	out := make([]rpc.Presence, len(peerIDs))
 	for i, id := range peerIDs {
 		if !l.absent[id] {
-			out[i] = rpc.Presence{Connected: true, Answered: true, Height: l.Chain.Ledger.HeadInfo().Height}
+			out[i] = rpc.Presence{Connected: true, Answered: true, Height: l.Chain.Ledger.HeadInfo().Height, Signs: true}
 		}
 	}
 	return out
