@@ -150,3 +150,15 @@ func (s *Sets) Walk(ctx context.Context, pool *fetch.Pool, to uint32, seen func(
 		}
 	}
 }
+
+// Extend takes the ends of epochs that are known from elsewhere, such as this
+// node's own ledger, and verifies them like a peer's. Errors: those of
+// light.Trust.Walk, ErrTrusted.
+func (s *Sets) Extend(steps []light.Step) error {
+	last := s.Last()
+	next, err := s.verify(last, steps)
+	if err == nil {
+		s.extend(last, steps, next)
+	}
+	return err
+}

@@ -336,3 +336,26 @@ func (l *Pool) failed(p peer.ID) {
 func (l *Pool) lied(p peer.ID) {
 	l.change(p, func(s *standing) { s.lied, s.restTo = true, time.Now().Add(liarFor) })
 }
+
+// Gather puts one question to up to most peers at once, each of them by itself,
+// and answers what passed, by peer. It waits for the slowest, at most answerWait.
+func Gather[T any](ctx context.Context, pool *Pool, most int, q Question[T]) map[peer.ID]T {
+	tried := make(map[peer.ID]bool)
+	answers := make(chan attempt[T], most)
+	asked := 0
+	for ; asked < most; asked++ {
+		p, ok := pool.tryTake(q.May, tried)
+		if !ok {
+			break
+		}
+		tried[p] = true
+		go askOne(ctx, pool, p, q, answers)
+	}
+	out := make(map[peer.ID]T)
+	for range asked {
+		if a := <-answers; a.err == nil {
+			out[a.peer] = a.value
+		}
+	}
+	return out
+}
