@@ -26,7 +26,7 @@ func backup(st *store.Store, dir string) error {
 	}
 	err := st.Checkpoint(part)
 	if err == nil {
-		err = markCopy(part)
+		err = markData(part, "the data directory was restored from a backup")
 	}
 	if err == nil {
 		err = errors.Join(os.Rename(part, dir), syncDir(filepath.Dir(dir)))
@@ -35,21 +35,4 @@ func backup(st *store.Store, dir string) error {
 		return errors.Join(err, os.RemoveAll(part))
 	}
 	return nil
-}
-
-// markCopy writes into a copied database that it is one.
-func markCopy(dir string) error {
-	st, err := store.Open(dir, store.Options{CacheBytes: 8 << 20})
-	if err != nil {
-		return fmt.Errorf("open the copy: %w", err)
-	}
-	held, err := readInstance(st)
-	if err == nil {
-		if held == nil {
-			held = new(storedInstance)
-		}
-		held.Doubt = "the data directory was restored from a backup"
-		err = writeInstance(st, *held)
-	}
-	return errors.Join(err, st.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rlp"
 
 	"cairn/consensus"
 	"cairn/crypto"
@@ -31,14 +32,19 @@ type CheckResult struct {
 	Accounts     uint64 `json:"accounts"`
 	Slots        uint64 `json:"slots"`
 	Findings     uint64 `json:"findings"`
+
+	// What is older is not kept; see docs/storage.md. 0 = everything is.
+	FirstState uint64 `json:"firstState"` // height
+	FirstBody  uint64 `json:"firstBody"`  // height
 }
 
 // Check verifies a whole database against the genesis file: headers link from
 // block 0 to the head, bodies and receipts hash to their roots, certificates
 // verify with the set of their epoch as the registry had it, every transaction
 // is in the index and nothing else, accounts and slots are those of the state
-// root, and the history ends where the state is. It changes nothing. The error
-// is a failure to go on; what is wrong with the data goes to Finding.
+// root, and the history ends where the state is. Of a database that does not keep
+// everything it looks at what must be there. It changes nothing. The error is a
+// failure to go on; what is wrong with the data goes to Finding.
 func Check(ctx context.Context, st *store.Store, spec *genesis.Spec, o CheckOptions) (CheckResult, error) {
 	snap, err := st.Snapshot()
 	if err != nil {
@@ -98,6 +104,7 @@ func (c *checker) run(spec *genesis.Spec) error {
 		return err
 	}
 	c.result.Height = c.head.Height
+	c.result.FirstState, c.result.FirstBody = c.st.Base(), c.st.FirstBody()
 	for _, part := range []func() error{c.blocks, c.index, c.state, c.history, c.records} {
 		if err := part(); err != nil {
 			return err
@@ -130,16 +137,21 @@ func (c *checker) blocks() error {
 		c.counts = append(c.counts, 0)
 		header, hash, err := c.st.HeaderByHeight(height)
 		if err != nil {
+			parent = crypto.Hash{}
+			if !c.kept(height) && (errors.Is(err, store.ErrPruned) || errors.Is(err, store.ErrNotFound)) {
+				continue // of these only headers that end an epoch must be here
+			}
 			if err := c.tolerate(err, "block %d", height); err != nil {
 				return err
 			}
-			parent = crypto.Hash{}
 			continue
 		}
 		c.link(header, hash, height, parent)
 		parent = hash
-		if err := c.block(header, hash, height); err != nil {
-			return err
+		if c.kept(height) {
+			if err := c.block(header, hash, height); err != nil {
+				return err
+			}
 		}
 		if err := c.certificate(header, hash, height); err != nil {
 			return err
@@ -157,6 +169,9 @@ func (c *checker) blocks() error {
 	c.result.Epoch = c.epoch
 	return nil
 }
+
+// kept says whether a block must be here with its body, receipts and index.
+func (c *checker) kept(height uint64) bool { return height == 0 || height >= c.st.FirstBody() }
 
 // link checks a header's own hash, its place and its parent. A zero parent is
 // one that could not be read.
@@ -221,7 +236,7 @@ func (c *checker) block(header *types.Header, hash crypto.Hash, height uint64) e
 
 // touches checks that the history of both accounts of a transaction names it.
 func (c *checker) touches(txs types.Transactions, height uint64) error {
-	if !c.st.HasHistory() {
+	if !c.st.HasHistory() || c.st.Base() > 0 && height <= c.st.Base() {
 		return nil
 	}
 	recoverSenders(c.signer, txs)
@@ -329,6 +344,9 @@ func (c *checker) awaited(hash crypto.Hash, height uint64) error {
 // nextEpoch reads the set that a closing block began.
 func (c *checker) nextEpoch(header *types.Header, height uint64) error {
 	c.epoch++
+	if height < c.st.Base() {
+		return c.tolerate(c.keptSet(header), "validators of epoch %d", c.epoch)
+	}
 	if !c.st.HasHistory() && height < c.head.Height {
 		c.set = nil
 		c.o.Note(fmt.Sprintf("history is off: the set of epoch %d is not known, and its certificates are not verified", c.epoch))
@@ -342,6 +360,29 @@ func (c *checker) nextEpoch(header *types.Header, height uint64) error {
 	if epoch != c.epoch || set.Hash() != header.MixDigest {
 		c.found("after closing block %d the registry has the set %s of epoch %d, the header says %s, epoch %d",
 			height, set.Hash(), epoch, header.MixDigest, c.epoch)
+	}
+	c.set = set
+	return nil
+}
+
+// keptSet reads the set of an epoch that began before the first state.
+func (c *checker) keptSet(closing *types.Header) error {
+	c.set = nil
+	raw, err := c.st.EpochSet(c.epoch)
+	if err != nil {
+		return err
+	}
+	var members []genesis.Validator
+	if err := rlp.DecodeBytes(raw, &members); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	set, err := genesis.NewValidatorSet(members)
+	if err != nil {
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	if set.Hash() != closing.MixDigest {
+		c.found("the validators kept for epoch %d are %s, the closing block before it says %s", c.epoch, set.Hash(), closing.MixDigest)
+		return nil
 	}
 	c.set = set
 	return nil
@@ -373,6 +414,9 @@ func (c *checker) index() error {
 	rows := uint64(0)
 	err := c.st.EachPlace(func(prefix [8]byte, p store.Place) error {
 		rows++
+		if !c.kept(p.Height) {
+			return c.step("transaction index", rows, c.result.Transactions) // the pruner is on its way
+		}
 		if p.Height >= uint64(len(c.counts)) || p.Index >= c.counts[p.Height] {
 			c.found("the transaction index has %x… in block %d index %d, where there is none", prefix, p.Height, p.Index)
 		}
@@ -381,7 +425,7 @@ func (c *checker) index() error {
 	if err := c.tolerate(err, "transaction index"); err != nil {
 		return err
 	}
-	if rows > c.result.Transactions {
+	if c.st.FirstBody() <= 1 && rows > c.result.Transactions {
 		c.found("the transaction index has %d rows for %d transactions", rows, c.result.Transactions)
 	}
 	return c.tolerate(c.st.EachCertificate(func(height uint64) error {

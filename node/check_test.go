@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"cairn/crypto"
 	"cairn/ledger/store"
 )
 
@@ -97,20 +98,28 @@ func TestCheck(t *testing.T) {
 			}
 		}
 	}
-	address := append([]byte{'a'}, make([]byte, 20)...)
+	nobody := make([]byte, 20)
+	hashed := func(prefix byte, parts ...[]byte) []byte { // a key in the order of the trie
+		k := []byte{prefix}
+		for _, p := range parts {
+			h := crypto.Keccak256(p)
+			k = append(k, h[:]...)
+		}
+		return k
+	}
 	for name, tc := range map[string]struct {
 		plant func(*testing.T, *pebble.DB)
 		want  string
 	}{
 		"account value":        {last('a', -1), "the row says"},
 		"account gone":         {gone('a', 2), "but there is no row for it"},
-		"account too many":     {extra(address, []byte{0, 0, 1, 5}), "is not in the state root"},
-		"account row torn":     {extra(address, []byte{9}), "accounts: the database is corrupt"},
+		"account too many":     {extra(hashed('a', nobody), append(nobody[:20:20], 0, 0, 1, 5)), "is not in the state root"},
+		"account row torn":     {extra(hashed('a', nobody), append(nobody[:20:20], 9)), "accounts: the database is corrupt"},
 		"account trie node":    {last('n', -1), "trie of account, node at path"},
 		"account trie root":    {gone('n', 0), "node at path"},
 		"slot value":           {last('s', -1), "the row says"},
 		"slot gone":            {gone('s', 0), "but there is no row for it"},
-		"slot of nobody":       {extra(append(append([]byte{'s'}, make([]byte, 20)...), make([]byte, 32)...), []byte{1}), "has no storage"},
+		"slot of nobody":       {extra(hashed('s', nobody, make([]byte, 32)), append(make([]byte, 52), 1)), "has no storage"},
 		"storage trie node":    {gone('o', -1), "trie of slot of"},
 		"code":                 {last('k', 0), "the code of account"},
 		"code gone":            {gone('k', 0), "code of account"},

@@ -25,25 +25,50 @@ type Home struct {
 // without a database is an error: nothing is made.
 // Errors: ErrLocked, ErrNoGenesis, ErrNoData, those of the store.
 func OpenHome(dir, data string) (_ *Home, err error) {
+	if data != "" {
+		return openData(&Home{Dir: dir}, data, store.Options{})
+	}
+	h, err := holdHome(dir)
+	if err != nil {
+		return nil, err
+	}
+	return openData(h, filepath.Join(dir, DataDir), store.Options{})
+}
+
+// holdHome keeps nodes from starting in a home whose node does not run, and
+// finishes a change of its database that was interrupted. No database is open.
+// Error: ErrLocked.
+func holdHome(dir string) (*Home, error) {
 	h := &Home{Dir: dir}
-	defer func() {
-		if err != nil {
-			_ = h.Close()
-		}
-	}()
+	var err error
 	if h.Spec, err = readSpec(dir); err != nil {
 		return nil, err
 	}
-	if data == "" {
-		data = filepath.Join(dir, DataDir)
-		if h.lock, err = lockHome(dir); err != nil {
+	if h.lock, err = lockHome(dir); err != nil {
+		return nil, err
+	}
+	if err := finishSwitch(dir); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// openData opens a database for a home, which it closes if that fails.
+func openData(h *Home, data string, o store.Options) (_ *Home, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if h.Spec == nil {
+		if h.Spec, err = readSpec(h.Dir); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := os.Stat(data); errors.Is(err, os.ErrNotExist) {
+	if !exists(data) {
 		return nil, fmt.Errorf("%s: %w", data, ErrNoData)
 	}
-	if h.Store, err = store.Open(data, store.Options{}); err != nil {
+	if h.Store, err = store.Open(data, o); err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
 	return h, nil
@@ -54,9 +79,11 @@ func (h *Home) Close() error {
 	var errs []error
 	if h.Store != nil {
 		errs = append(errs, h.Store.Close())
+		h.Store = nil
 	}
 	if h.lock != nil {
 		errs = append(errs, h.lock.Unlock())
+		h.lock = nil
 	}
 	return errors.Join(errs...)
 }

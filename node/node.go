@@ -113,8 +113,10 @@ func (n *Node) takeLock() error {
 		return fmt.Errorf("make the home directory: %w", err)
 	}
 	var err error
-	n.lock, err = lockHome(n.cfg.Home)
-	return err
+	if n.lock, err = lockHome(n.cfg.Home); err != nil {
+		return err
+	}
+	return finishSwitch(n.cfg.Home)
 }
 
 // prepare makes the driver around an open ledger.

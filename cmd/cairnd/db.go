@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,21 +16,23 @@ import (
 )
 
 func dbCommand() *cli.Command {
-	data := &cli.StringFlag{Name: "data", Usage: "look at the database in `DIR`, such as a backup, not at the home's own"}
 	return &cli.Command{
 		Name:  "db",
-		Usage: "check, measure and copy the database of a home",
-		Subcommands: []*cli.Command{
+		Usage: "check, measure, copy and repair the database of a home",
+		Subcommands: append([]*cli.Command{
 			{
-				Name:   "check",
-				Usage:  "verify everything in the database of a stopped node; each finding is a line, and makes the exit code 1",
-				Flags:  []cli.Flag{homeFlag(), jsonFlag(), data},
+				Name:  "check",
+				Usage: "verify everything in the database of a stopped node; each finding is a line, and makes the exit code 1",
+				Flags: []cli.Flag{
+					homeFlag(), jsonFlag(), dataFlag(),
+					&cli.BoolFlag{Name: "execute", Usage: "also execute every block again, in a second database that is thrown away"},
+				},
 				Action: dbCheck,
 			},
 			{
 				Name:   "stats",
 				Usage:  "count the rows and bytes of each table in the database of a stopped node",
-				Flags:  []cli.Flag{homeFlag(), jsonFlag(), data},
+				Flags:  []cli.Flag{homeFlag(), jsonFlag(), dataFlag()},
 				Action: dbStats,
 			},
 			{
@@ -49,8 +50,12 @@ func dbCommand() *cli.Command {
 				},
 				Action: dbResetVotes,
 			},
-		},
+		}, replaceCommands()...),
 	}
+}
+
+func dataFlag() cli.Flag {
+	return &cli.StringFlag{Name: "data", Usage: "look at the database in `DIR`, such as a backup, not at the home's own"}
 }
 
 // openHome opens a stopped node's database, and says how when it runs.
@@ -81,8 +86,9 @@ func dbCheck(c *cli.Context) (err error) {
 	report := checkReport{Found: []string{}, Notes: []string{}}
 	asJSON, w := c.Bool("json"), c.App.Writer
 	progress := newProgress(c.App.ErrWriter)
-	report.CheckResult, err = node.Check(c.Context, h.Store, h.Spec, node.CheckOptions{
+	o := node.CheckOptions{
 		Finding: func(text string) {
+			progress.end()
 			if len(report.Found) == maxFindings {
 				return
 			}
@@ -92,11 +98,18 @@ func dbCheck(c *cli.Context) (err error) {
 			}
 		},
 		Note: func(text string) {
+			progress.end()
 			report.Notes = append(report.Notes, text)
 			fmt.Fprintln(c.App.ErrWriter, "note: "+text)
 		},
 		Progress: progress.tell,
-	})
+	}
+	if report.CheckResult, err = node.Check(c.Context, h.Store, h.Spec, o); err == nil && c.Bool("execute") {
+		var more uint64
+		more, err = h.CheckExecution(c.Context, o)
+		report.Findings += more
+	}
+	progress.end()
 	if err != nil {
 		return err
 	}
@@ -106,36 +119,13 @@ func dbCheck(c *cli.Context) (err error) {
 		}
 	}
 	if n := report.Findings; n > 0 {
-		return fmt.Errorf("%d findings: the database is damaged; restore a copy, or delete it and sync again (docs/database.md)", n)
+		return fmt.Errorf("%d findings: the database is damaged; repair it ('cairnd db repair') or restore a copy (docs/database.md)", n)
 	}
 	if !asJSON {
 		fmt.Fprintf(w, "sound: height %d, epoch %d, %d transactions, %d certificates, %d accounts, %d slots\n",
 			report.Height, report.Epoch, report.Transactions, report.Certificates, report.Accounts, report.Slots)
 	}
 	return nil
-}
-
-// progress tells on stderr how far a long command is, not too often.
-type progress struct {
-	w    io.Writer
-	last time.Time
-}
-
-// progressEvery is the distance of two lines.
-const progressEvery = 2 * time.Second
-
-func newProgress(w io.Writer) *progress { return &progress{w: w, last: time.Now()} }
-
-func (p *progress) tell(stage string, done, total uint64) {
-	if time.Since(p.last) < progressEvery {
-		return
-	}
-	p.last = time.Now()
-	if total > 0 {
-		fmt.Fprintf(p.w, "%s: %d of %d\n", stage, done, total)
-	} else {
-		fmt.Fprintf(p.w, "%s: %d\n", stage, done)
-	}
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -150,6 +140,8 @@ type tableReport struct {
 	Rows  uint64 `json:"rows"`
 	Bytes uint64 `json:"bytes"`
 	Disk  uint64 `json:"diskBytes"`
+	// PerTransfer is Bytes for each transaction that is held, before compression.
+	PerTransfer float64 `json:"bytesPerTransaction"`
 }
 
 func dbStats(c *cli.Context) (err error) {
@@ -168,25 +160,43 @@ func dbStats(c *cli.Context) (err error) {
 	}
 	m := h.Store.Metrics()
 	out := make([]tableReport, len(tables))
+	transactions := uint64(0)
+	for _, t := range tables {
+		if t.Name == "transaction index" {
+			transactions = t.Rows
+		}
+	}
 	for i, t := range tables {
-		out[i] = tableReport(t)
+		out[i] = tableReport{Name: t.Name, Rows: t.Rows, Bytes: t.Bytes, Disk: t.Disk, PerTransfer: per(t.Bytes, transactions)}
 	}
 	w := c.App.Writer
 	if c.Bool("json") {
 		return printJSON(w, map[string]any{
 			"height": head.Height, "hash": head.Hash, "floorEpoch": head.Floor.Epoch, "floorView": head.Floor.View,
-			"tables": out, "diskBytes": m.DiskBytes, "logBytes": m.LogBytes,
+			"firstState": h.Store.Base(), "firstBody": h.Store.FirstBody(), "transactions": transactions,
+			"tables": out, "diskBytes": m.DiskBytes, "logBytes": m.LogBytes, "diskBytesPerTransaction": per(m.DiskBytes, transactions),
 		})
 	}
-	fmt.Fprintf(w, "height %d, votes forgotten up to epoch %d, view %d\n\n", head.Height, head.Floor.Epoch, head.Floor.View)
-	fmt.Fprintf(w, "%-26s %12s %14s %14s\n", "table", "rows", "bytes", "on disk")
+	fmt.Fprintf(w, "height %d, votes forgotten up to epoch %d, view %d\n", head.Height, head.Floor.Epoch, head.Floor.View)
+	if b := h.Store.Bounds(); b.Base > 0 || b.FirstBody > 1 {
+		fmt.Fprintf(w, "states from height %d on, blocks from height %d on\n", b.Base, b.FirstBody)
+	}
+	fmt.Fprintf(w, "\n%-26s %12s %14s %14s %16s\n", "table", "rows", "bytes", "on disk", "per transaction")
 	for _, t := range out {
 		if t.Rows > 0 {
-			fmt.Fprintf(w, "%-26s %12d %14d %14d\n", t.Name, t.Rows, t.Bytes, t.Disk)
+			fmt.Fprintf(w, "%-26s %12d %14d %14d %16.1f\n", t.Name, t.Rows, t.Bytes, t.Disk, t.PerTransfer)
 		}
 	}
-	fmt.Fprintf(w, "%-26s %12s %14s %14d  (of it logs: %d)\n", "all files", "", "", m.DiskBytes, m.LogBytes)
+	fmt.Fprintf(w, "%-26s %12s %14s %14d %16.1f  (of it logs: %d)\n", "all files", "", "", m.DiskBytes, per(m.DiskBytes, transactions), m.LogBytes)
 	return nil
+}
+
+// per is bytes for each transaction; 0 where there is none.
+func per(bytes, transactions uint64) float64 {
+	if transactions == 0 {
+		return 0
+	}
+	return float64(bytes) / float64(transactions)
 }
 
 // dbBackup asks the running node, and copies by itself if there is none.

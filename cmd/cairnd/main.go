@@ -42,6 +42,8 @@ func newApp(stdout io.Writer) *cli.App {
 			initCommand(),
 			runCommand(),
 			dbCommand(),
+			exportCommand(),
+			importCommand(),
 			adminCommand(),
 			tokenCommand(),
 			testnetCommand(),

@@ -2,10 +2,8 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/wal"
@@ -55,13 +53,9 @@ func checkLog(fs vfs.FS, dir string) error {
 		return nil
 	}
 	path := fs.PathJoin(dir, newest)
-	f, err := fs.Open(path)
+	b, err := readFile(fs, path)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	b, err := io.ReadAll(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return err
 	}
 	log := logFile{b, uint32(number)}
 	end := log.end()

@@ -114,8 +114,10 @@ func (s *Store) openDir(o Options) error {
 	if s.directory, err = pebble.LockDirectory(s.dir, s.fs); err != nil {
 		return openError(s.dir, err)
 	}
-	if err := checkLog(s.fs, s.dir); err != nil {
-		return errors.Join(err, s.directory.Close())
+	for _, check := range []func(vfs.FS, string) error{checkManifest, checkLog} {
+		if err := check(s.fs, s.dir); err != nil {
+			return errors.Join(err, s.directory.Close())
+		}
 	}
 	if err := s.open(o); err != nil {
 		return errors.Join(err, s.directory.Close())
@@ -196,7 +198,7 @@ func openError(dir string, err error) error {
 	switch text := err.Error(); {
 	case strings.Contains(text, "unknown format major version"):
 		kind = ErrNewerFormat
-	case pebble.IsCorruptionError(err):
+	case pebble.IsCorruptionError(err), strings.Contains(text, "unknown to the objstorage provider"): // a table is missing
 		kind = ErrCorrupt
 	case strings.Contains(text, "lock") && strings.Contains(text, "held by") || strings.Contains(text, "resource temporarily unavailable"):
 		kind = ErrLocked
