@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/core/types"
 
@@ -18,10 +19,18 @@ type heads struct {
 	finals <-chan *ledger.Final
 	cancel func() // of finals
 
+	last atomic.Pointer[head]
+
 	mu   sync.Mutex
 	wake chan struct{} // closed at the next final block
-	at   uint64        // height of encoded
-	last json.RawMessage
+}
+
+// head is a final header and its JSON, made once for all that follow the head.
+type head struct {
+	*types.Header
+
+	height uint64
+	raw    []byte
 }
 
 func newHeads(l *ledger.Ledger) *heads {
@@ -55,17 +64,28 @@ func (h *heads) next() <-chan struct{} {
 
 func (h *heads) height() uint64 { return h.ledger.HeadInfo().Height }
 
-// encoded is the JSON of a header, made once for all that follow the head.
-func (h *heads) encoded(head *types.Header) (json.RawMessage, error) {
-	height := head.Number.Uint64()
+// at is the header of a final block. Subscribers ask for the same one at the same
+// time.
+func (h *heads) at(height uint64) (*head, error) {
+	if last := h.last.Load(); last != nil && last.height == height {
+		return last, nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last != nil && h.at == height {
-		return h.last, nil
+	if last := h.last.Load(); last != nil && last.height == height {
+		return last, nil
 	}
-	raw, err := json.Marshal(headerOf(head))
-	if err == nil {
-		h.at, h.last = height, raw
+	header, err := h.ledger.HeaderByHeight(height)
+	if err != nil {
+		return nil, err
 	}
-	return raw, err
+	raw, err := json.Marshal(headerOf(header))
+	if err != nil {
+		return nil, err
+	}
+	made := &head{Header: header, height: height, raw: raw}
+	if last := h.last.Load(); last == nil || last.height < height { // one that lags does not take it from the others
+		h.last.Store(made)
+	}
+	return made, nil
 }

@@ -59,16 +59,28 @@ type socket struct {
 	queue  []outgoing
 	bytes  int // in queue
 	closed bool
-	began  map[string]begun // calls that came alone, by id
-	filled chan struct{}    // length 1: the queue has something
-	done   chan struct{}    // closed with the connection
-	subs   atomic.Int32     // open subscriptions
+	began  map[string]begun         // calls that came alone, by id
+	unsaid map[rpc.ID]chan struct{} // subscriptions whose ids the caller does not know yet; closed when it does
+	filled chan struct{}            // length 1: the queue has something
+	done   chan struct{}            // closed with the connection
+	subs   atomic.Int32             // open subscriptions
 }
 
-// outgoing is a message that waits for its reader.
+// outgoing is a message that waits for its reader: raw, or, if there is a head,
+// the three parts of a notification.
 type outgoing struct {
-	raw   []byte
-	since time.Time
+	head, raw []byte
+	since     time.Time
+}
+
+// notificationEnd closes what the head of a notification opens.
+const notificationEnd = "}}"
+
+func (o *outgoing) size() int {
+	if o.head == nil {
+		return len(o.raw)
+	}
+	return len(o.head) + len(o.raw) + len(notificationEnd)
 }
 
 // begun is a call that is being answered.
@@ -94,7 +106,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &socket{
 		conn: conn, address: r.RemoteAddr, limits: &svc.limits, meters: svc.meters, server: s, waiting: &svc.waiting,
-		calls: make(chan struct{}, svc.limits.SocketCalls), began: make(map[string]begun),
+		calls: make(chan struct{}, svc.limits.SocketCalls), began: make(map[string]begun), unsaid: make(map[rpc.ID]chan struct{}),
 		filled: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a request's own ends with the upgrade
@@ -131,18 +143,14 @@ func (c *socket) Read(p []byte) (int, error) {
 		}
 		if f.err != nil {
 			c.meters.refused("malformed")
-			raw := parseError(f.err)
-			c.waiting.Add(int64(len(raw)))
-			if err := c.enqueue(raw); err != nil {
+			if err := c.enqueue(outgoing{raw: parseError(f.err)}); err != nil {
 				return 0, err
 			}
 			continue
 		}
 		if f.subscribes() {
 			if err := c.server.service.allowed(c.request.Context(), &f.calls[0]); err != nil {
-				raw := appendError(nil, f.calls[0].id, err)
-				c.waiting.Add(int64(len(raw)))
-				if err := c.enqueue(raw); err != nil {
+				if err := c.enqueue(outgoing{raw: appendError(nil, f.calls[0].id, err)}); err != nil {
 					return 0, err
 				}
 				continue
@@ -187,30 +195,28 @@ func (c *socket) answer(msg []byte, f frame) {
 	case err != nil:
 		c.end(websocket.CloseTryAgainLater, err.Error())
 	case len(out.body) > 0:
-		_ = c.enqueue(out.body)
+		_ = c.enqueueCounted(outgoing{raw: out.body})
 	}
 }
 
-// Write takes one message of go-ethereum's server: a notification, or the answer
-// to one who subscribes.
+// Write takes one message of go-ethereum's server: the answer to one who
+// subscribes or unsubscribes.
 func (c *socket) Write(p []byte) (int, error) {
 	raw := bytes.Clone(bytes.TrimSuffix(p, []byte("\n")))
-	c.waiting.Add(int64(len(raw)))
-	if err := c.enqueue(raw); err != nil {
+	if err := c.enqueue(outgoing{raw: raw}); err != nil {
 		return 0, err
 	}
-	if bytes.HasPrefix(p, []byte(`{"jsonrpc":"2.0","method":`)) {
-		return len(p), nil
-	}
-	head := p[:min(len(p), headBytes)]
-	if id, _, ok := outcome(head); ok {
+	if id, code, ok := outcome(raw); ok {
 		c.mu.Lock()
 		b, known := c.began[string(id)]
 		delete(c.began, string(id))
+		if code == 0 {
+			c.saidLocked(raw)
+		}
 		c.mu.Unlock()
 		if known {
 			b.meter.seconds.Observe(time.Since(b.at).Seconds())
-			c.meters.answered(b.meter, head)
+			c.meters.answered(b.meter, raw)
 		}
 	}
 	select {
@@ -220,25 +226,65 @@ func (c *socket) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// enqueue waits for room in the queue. A reader that makes none in time is
-// closed. The bytes count as waiting already, and do so until they are written or
-// given up.
-func (c *socket) enqueue(raw []byte) error {
+// expect answers a channel that is closed when the caller has been told the id of
+// a subscription.
+func (c *socket) expect(id rpc.ID) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) > 0 && c.bytes+len(raw) > c.limits.ResponseBytes {
+	said := make(chan struct{})
+	c.unsaid[id] = said
+	return said
+}
+
+func (c *socket) unexpect(id rpc.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.unsaid, id)
+}
+
+// saidLocked lets the subscription begin whose id an answer tells.
+func (c *socket) saidLocked(answer []byte) {
+	if len(c.unsaid) == 0 {
+		return
+	}
+	var a struct{ Result rpc.ID }
+	if json.Unmarshal(answer, &a) != nil {
+		return
+	}
+	if said, ok := c.unsaid[a.Result]; ok {
+		delete(c.unsaid, a.Result)
+		close(said)
+	}
+}
+
+// enqueue waits for room in the queue. A reader that makes none in time is
+// closed.
+func (c *socket) enqueue(o outgoing) error {
+	c.waiting.Add(int64(o.size()))
+	return c.enqueueCounted(o)
+}
+
+// enqueueCounted enqueues what counts as waiting already, and does so until it is
+// written or given up.
+func (c *socket) enqueueCounted(o outgoing) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size := o.size()
+	full := func() bool { return len(c.queue) > 0 && c.bytes+size > c.limits.ResponseBytes }
+	if full() {
 		late := time.AfterFunc(time.Duration(c.limits.SlowReader), func() { c.end(websocket.CloseTryAgainLater, reasonSlow) })
 		defer late.Stop()
 	}
-	for !c.closed && len(c.queue) > 0 && c.bytes+len(raw) > c.limits.ResponseBytes {
+	for !c.closed && full() {
 		c.room.Wait()
 	}
 	if c.closed {
-		c.waiting.Add(-int64(len(raw)))
+		c.waiting.Add(-int64(size))
 		return errSocketClosed
 	}
-	c.queue = append(c.queue, outgoing{raw: raw, since: time.Now()})
-	c.bytes += len(raw)
+	o.since = time.Now()
+	c.queue = append(c.queue, o)
+	c.bytes += size
 	select {
 	case c.filled <- struct{}{}:
 	default:
@@ -283,21 +329,35 @@ func (c *socket) flush() error {
 		c.queue = c.queue[1:]
 		c.mu.Unlock()
 		if time.Since(next.since) > time.Duration(c.limits.SlowReader) {
-			c.waiting.Add(-int64(len(next.raw)))
+			c.waiting.Add(-int64(next.size()))
 			return errSlowReader
 		}
 		// Twice the time: one message may be long, and what comes after it says why.
 		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Duration(c.limits.SlowReader)))
-		err := c.conn.WriteMessage(websocket.TextMessage, next.raw)
-		c.waiting.Add(-int64(len(next.raw)))
+		err := c.send(&next)
+		c.waiting.Add(-int64(next.size()))
 		if err != nil {
 			return err
 		}
 		c.mu.Lock()
-		c.bytes -= len(next.raw)
+		c.bytes -= next.size()
 		c.room.Broadcast()
 		c.mu.Unlock()
 	}
+}
+
+// scratch are buffers in which notifications are put together when they are
+// written: what waits is shared among subscribers.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+func (c *socket) send(o *outgoing) error {
+	if o.head == nil {
+		return c.conn.WriteMessage(websocket.TextMessage, o.raw)
+	}
+	b := scratch.Get().(*[]byte)
+	defer scratch.Put(b)
+	*b = append(append(append((*b)[:0], o.head...), o.raw...), notificationEnd...)
+	return c.conn.WriteMessage(websocket.TextMessage, *b)
 }
 
 // end closes the connection with a reason, once. Without a reason no close frame
@@ -310,7 +370,7 @@ func (c *socket) end(code int, reason string) {
 	}
 	c.closed = true
 	for _, o := range c.queue {
-		c.waiting.Add(-int64(len(o.raw)))
+		c.waiting.Add(-int64(o.size()))
 	}
 	c.queue, c.bytes = nil, 0
 	close(c.done)

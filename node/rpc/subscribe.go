@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/ethereum/go-ethereum/rpc"
@@ -15,7 +16,10 @@ const syncingPoll = time.Second
 
 // subscribe makes a subscription and runs f for it until the caller ends it, the
 // connection ends, the node stops or f returns an error.
-func (s *service) subscribe(ctx context.Context, f func(sub *subscription) error) (*rpc.Subscription, error) {
+//
+// go-ethereum's server answers who subscribes and knows who unsubscribes. What is
+// sent goes past its notifier, which would encode it anew for each subscriber.
+func (s *service) subscribe(ctx context.Context, namespace string, f func(sub *subscription) error) (*rpc.Subscription, error) {
 	notifier, ok := rpc.NotifierFromContext(ctx)
 	if !ok {
 		return nil, rpc.ErrNotificationsUnsupported
@@ -24,10 +28,14 @@ func (s *service) subscribe(ctx context.Context, f func(sub *subscription) error
 	if err != nil {
 		return nil, err
 	}
-	sub := &subscription{Subscription: notifier.CreateSubscription(), notifier: notifier, socket: c, stopping: s.stopping}
+	sub := &subscription{Subscription: notifier.CreateSubscription(), socket: c, stopping: s.stopping}
+	sub.head = []byte(`{"jsonrpc":"2.0","method":"` + namespace + `_subscription","params":{"subscription":"` + string(sub.ID) + `","result":`)
+	answered := c.expect(sub.ID)
 	go func() {
 		defer release()
-		if f(sub) != nil {
+		defer c.unexpect(sub.ID)
+		// Nothing is sent before the caller knows the subscription.
+		if sub.wait(answered) && f(sub) != nil {
 			// A subscriber that hears nothing more must not think that nothing happens.
 			c.end(websocket.CloseInternalServerErr, "a subscription failed; connect again")
 		}
@@ -40,13 +48,21 @@ func (s *service) subscribe(ctx context.Context, f func(sub *subscription) error
 type subscription struct {
 	*rpc.Subscription
 
-	notifier *rpc.Notifier
+	head     []byte // of every message
 	socket   *socket
 	stopping <-chan struct{}
 }
 
 // send answers false when the subscription is over.
-func (s *subscription) send(v any) bool { return s.notifier.Notify(s.ID, v) == nil }
+func (s *subscription) send(v any) bool {
+	raw, err := json.Marshal(v)
+	return err == nil && s.sendRaw(raw)
+}
+
+// sendRaw sends JSON, which may be shared with other subscribers.
+func (s *subscription) sendRaw(raw []byte) bool {
+	return s.socket.enqueue(outgoing{head: s.head, raw: raw}) == nil
+}
 
 // wait answers false when the subscription is over.
 func (s *subscription) wait(more <-chan struct{}) bool {
@@ -54,6 +70,7 @@ func (s *subscription) wait(more <-chan struct{}) bool {
 	case <-more:
 		return true
 	case <-s.Err():
+	case <-s.socket.done:
 	case <-s.stopping:
 	}
 	return false
@@ -63,6 +80,8 @@ func (s *subscription) wait(more <-chan struct{}) bool {
 func (s *subscription) over() bool {
 	select {
 	case <-s.Err():
+		return true
+	case <-s.socket.done:
 		return true
 	case <-s.stopping:
 		return true
@@ -93,17 +112,13 @@ func (s *service) follow(sub *subscription, after uint64, f func(height uint64) 
 // NewHeads sends the header of every block that becomes final, and skips none.
 func (a *ethAPI) NewHeads(ctx context.Context) (*rpc.Subscription, error) {
 	after := a.b.heads.height()
-	return a.b.subscribe(ctx, func(sub *subscription) error {
+	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
 		return a.b.follow(sub, after, func(height uint64) (bool, error) {
-			h, err := a.b.Ledger.HeaderByHeight(height)
+			h, err := a.b.heads.at(height)
 			if err != nil {
 				return false, err
 			}
-			raw, err := a.b.heads.encoded(h)
-			if err != nil {
-				return false, err
-			}
-			return sub.send(raw), nil
+			return sub.sendRaw(h.raw), nil
 		})
 	})
 }
@@ -114,8 +129,11 @@ func (a *ethAPI) Logs(ctx context.Context, q *logQuery) (*rpc.Subscription, erro
 		q = &logQuery{}
 	}
 	after := a.b.heads.height()
-	return a.b.subscribe(ctx, func(sub *subscription) error {
+	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
 		return a.b.follow(sub, after, func(height uint64) (bool, error) {
+			if h, err := a.b.heads.at(height); err != nil || !q.mayMatch(h.Bloom) {
+				return err == nil, err
+			}
 			logs, _, err := a.newLogs(context.Background(), q, height, height)
 			if err != nil {
 				return false, err
@@ -138,10 +156,10 @@ func (a *ethAPI) NewPendingTransactions(ctx context.Context, full *bool) (*rpc.S
 	}
 	events := &a.b.Events.added
 	from := events.end()
-	return a.b.subscribe(ctx, func(sub *subscription) error {
+	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
 		return read(sub, events, from, func(hash crypto.Hash) bool {
 			if full == nil || !*full {
-				return sub.send(hash)
+				return sub.sendRaw([]byte(`"` + hash.Hex() + `"`))
 			}
 			tx := a.b.Pool.Get(hash)
 			return tx == nil || sub.send(a.b.encoder().waiting(tx))
@@ -157,7 +175,7 @@ func (a *cairnAPI) Drops(ctx context.Context) (*rpc.Subscription, error) {
 	}
 	events := &a.b.Events.dropped
 	from := events.end()
-	return a.b.subscribe(ctx, func(sub *subscription) error {
+	return a.b.subscribe(ctx, "cairn", func(sub *subscription) error {
 		return read(sub, events, from, func(d drop) bool { return sub.send(d) })
 	})
 }
@@ -192,7 +210,7 @@ type syncingNotice struct {
 // Syncing sends whether the node is behind: at once, and when that changes.
 // On the wire it is eth_subscribe("syncing"); eth_syncing is another method.
 func (a *syncingSubscription) Syncing(ctx context.Context) (*rpc.Subscription, error) {
-	return a.b.subscribe(ctx, func(sub *subscription) error {
+	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
 		tick := time.NewTicker(syncingPoll)
 		defer tick.Stop()
 		for was, first := false, true; ; {
@@ -210,6 +228,8 @@ func (a *syncingSubscription) Syncing(ctx context.Context) (*rpc.Subscription, e
 			select {
 			case <-tick.C:
 			case <-sub.Err():
+				return nil
+			case <-sub.socket.done:
 				return nil
 			case <-sub.stopping:
 				return nil
