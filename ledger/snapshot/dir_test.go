@@ -48,7 +48,7 @@ func TestDir(t *testing.T) {
 		t.Fatalf("heights %v, want %v", got, want)
 	}
 	n.dir.Close()
-	if got := names(t, n.FS); len(got) != snapshot.Keep+1 {
+	if got := names(t, n.fs); len(got) != snapshot.Keep+1 {
 		t.Fatalf("%v: the open one is not there", got)
 	}
 	if r, err := src.Accounts(crypto.Hash{}, crypto.Hash{0xff}, 1<<20); err != nil || len(r.Accounts) == 0 {
@@ -56,18 +56,18 @@ func TestDir(t *testing.T) {
 	}
 	check(t, src.Close())
 	n.dir.Close()
-	if got := names(t, n.FS); len(got) != snapshot.Keep {
+	if got := names(t, n.fs); len(got) != snapshot.Keep {
 		t.Fatalf("%v: too many", got)
 	}
 	if _, err := n.dir.Open(first); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("one that is gone: %v, want ErrNotFound", err)
 	}
 	check(t, n.Store.Checkpoint(n.dir.Path(1)))
-	check(t, n.FS.MkdirAll(n.dir.Path(head+interval)+".partial", 0o755))
-	again, err := snapshot.OpenDir("/data/snapshots", store.Options{FS: n.FS})
+	check(t, n.fs.MkdirAll(n.dir.Path(head+interval)+".partial", 0o755))
+	again, err := snapshot.OpenDir("/data/snapshots", store.Options{FS: n.fs})
 	check(t, err)
-	if got := again.Heights(); !slices.Equal(got, want) || len(names(t, n.FS)) != snapshot.Keep {
-		t.Errorf("after a restart: heights %v, files %v", got, names(t, n.FS))
+	if got := again.Heights(); !slices.Equal(got, want) || len(names(t, n.fs)) != snapshot.Keep {
+		t.Errorf("after a restart: heights %v, files %v", got, names(t, n.fs))
 	}
 }
 

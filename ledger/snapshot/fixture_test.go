@@ -36,6 +36,7 @@ const interval = 8
 // network is a chain that keeps snapshots, with accounts more than it uses.
 type network struct {
 	*lighttest.Chain
+	fs     *vfs.MemFS
 	dir    *snapshot.Dir
 	rounds int
 }
@@ -52,12 +53,12 @@ func newNetwork(t testing.TB, accounts int) *network {
 	dir, err := snapshot.OpenDir("/data/snapshots", store.Options{FS: fs})
 	check(t, err)
 	t.Cleanup(dir.Close)
-	c := lighttest.NewOf(t, spec, fs, ledger.Options{Snapshots: dir, OnSnapshot: func(height uint64, _ time.Duration, err error) {
+	c := lighttest.NewOf(t, spec, "/data/ledger", store.Options{FS: fs}, ledger.Options{Snapshots: dir, OnSnapshot: func(height uint64, _ time.Duration, err error) {
 		if err != nil {
 			t.Errorf("snapshot at height %d: %v", height, err)
 		}
 	}})
-	return &network{Chain: c, dir: dir}
+	return &network{Chain: c, fs: fs, dir: dir}
 }
 
 // grow makes blocks with transfers, and two changes of the validators, up to the

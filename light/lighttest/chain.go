@@ -33,7 +33,6 @@ type Chain struct {
 	Spec   *genesis.Spec
 	Ledger *ledger.Ledger
 	Store  *store.Store // of Ledger
-	FS     *vfs.MemFS   // that Store is on, in /data/ledger
 
 	t       testing.TB
 	mu      sync.Mutex
@@ -89,24 +88,25 @@ func Spec(n int) *genesis.Spec {
 // New makes a ledger whose first n validators decide epoch 0.
 func New(t testing.TB, n int) *Chain {
 	t.Helper()
-	return NewOf(t, Spec(n), vfs.NewMem(), ledger.Options{})
+	return NewOf(t, Spec(n), "/data/ledger", store.Options{FS: vfs.NewMem()}, ledger.Options{})
 }
 
-// NewOf makes a ledger of a network that began as Spec, on a file system.
-func NewOf(t testing.TB, spec *genesis.Spec, fs *vfs.MemFS, o ledger.Options) *Chain {
+// NewOf makes a ledger of a network that began as Spec, with its database in a
+// directory.
+func NewOf(t testing.TB, spec *genesis.Spec, dir string, so store.Options, lo ledger.Options) *Chain {
 	t.Helper()
 	c := &Chain{
-		t: t, Spec: spec, FS: fs, millis: 1_700_000_000_123,
+		t: t, Spec: spec, millis: 1_700_000_000_123,
 		members: make(map[crypto.Address]int), pending: make(map[crypto.Address]uint64),
 	}
 	for i := range keys {
 		c.members[Key(i).Address()] = i
 	}
-	st, err := store.Open("/data/ledger", store.Options{FS: fs})
+	st, err := store.Open(dir, so)
 	c.check(err)
 	t.Cleanup(func() { c.check(st.Close()) })
 	c.Store = st
-	c.Ledger, err = ledger.OpenWith(st, c.Spec, o)
+	c.Ledger, err = ledger.OpenWith(st, c.Spec, lo)
 	c.check(err)
 	return c
 }
