@@ -19,11 +19,15 @@ type heads struct {
 	finals <-chan *ledger.Final
 	cancel func() // of finals
 
-	last atomic.Pointer[head]
+	kept [keptHeads]atomic.Pointer[head] // by height
 
 	mu   sync.Mutex
 	wake chan struct{} // closed at the next final block
 }
+
+// keptHeads are the newest headers that are kept encoded: subscribers that are
+// further behind make their own.
+const keptHeads = 64
 
 // head is a final header and its JSON, made once for all that follow the head.
 type head struct {
@@ -67,13 +71,14 @@ func (h *heads) height() uint64 { return h.ledger.HeadInfo().Height }
 // at is the header of a final block. Subscribers ask for the same one at the same
 // time.
 func (h *heads) at(height uint64) (*head, error) {
-	if last := h.last.Load(); last != nil && last.height == height {
-		return last, nil
+	place := &h.kept[height%keptHeads]
+	if x := place.Load(); x != nil && x.height == height {
+		return x, nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if last := h.last.Load(); last != nil && last.height == height {
-		return last, nil
+	if x := place.Load(); x != nil && x.height == height {
+		return x, nil
 	}
 	header, err := h.ledger.HeaderByHeight(height)
 	if err != nil {
@@ -84,8 +89,8 @@ func (h *heads) at(height uint64) (*head, error) {
 		return nil, err
 	}
 	made := &head{Header: header, height: height, raw: raw}
-	if last := h.last.Load(); last == nil || last.height < height { // one that lags does not take it from the others
-		h.last.Store(made)
+	if x := place.Load(); x == nil || x.height < height { // one that lags does not take it from the others
+		place.Store(made)
 	}
 	return made, nil
 }
