@@ -140,8 +140,8 @@ func (p *Pool) check(q *queue, e, old *entry) error {
 
 // checkLimits holds the limits of one sender.
 func (p *Pool) checkLimits(q *queue, e *entry) error {
-	if next := q.next(); e.nonce-next > uint64(p.cfg.PerSenderGapped) && e.nonce > next {
-		return rejected(chain.ErrNonceTooHigh, "address %s, tx: %d next: %d, at most %d beyond it", e.from, e.nonce, next, p.cfg.PerSenderGapped)
+	if next, gap := q.next(), p.gapLimit(q); e.nonce > next && e.nonce-next > gap {
+		return rejected(chain.ErrNonceTooHigh, "address %s, tx: %d next: %d, at most %d beyond it", e.from, e.nonce, next, gap)
 	}
 	if q.executable >= p.cfg.PerSenderExecutable {
 		return rejected(chain.ErrAccountLimitExceeded, "%d transactions of %s wait already", len(q.entries), e.from)
@@ -157,6 +157,16 @@ func (p *Pool) checkLimits(q *queue, e *entry) error {
 		return rejected(chain.ErrPoolFull, "%d transactions of senders without balance wait already", p.empty)
 	}
 	return nil
+}
+
+// gapLimit is how far beyond its next nonce a sender may be: not at all if it has
+// no balance on a free network. What costs nothing and waits for ever would take
+// the places of all such senders.
+func (p *Pool) gapLimit(q *queue) uint64 {
+	if p.free && q.balance.IsZero() {
+		return 0
+	}
+	return uint64(p.cfg.PerSenderGapped)
 }
 
 // checkBalance asks that the sender can pay all its transactions in the pool.
@@ -192,7 +202,7 @@ func (p *Pool) trim(e *entry) error {
 		if p.free || e.minRank == 0 {
 			return rejected(chain.ErrPoolFull, "%d transactions, %d bytes", len(p.all), p.bytes)
 		}
-		return rejected(chain.ErrUnderpriced, "the pool is full and holds nothing cheaper")
+		return rejected(chain.ErrUnderpriced, "the pool is full: a tip of at least %d wei for gas is needed", p.leastTip())
 	}
 	p.reasons.forget(e.hash)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -16,11 +17,20 @@ func TestEviction(t *testing.T) {
 	t.Parallel()
 	l := newLedger(t, false, 5)
 	p := l.newPool(func(c *Config) { c.Total = 4 })
+	if p.LeastTip() != 0 {
+		t.Error("an empty pool asks for a tip")
+	}
 	// The tail of a costs 50, but not without its head at 1.
 	a0, a1 := l.tx(0, 0, 1, 1, 300), l.tx(0, 1, 1, 50, 300)
 	b0, c0 := l.tx(1, 0, 1, 10, 300), l.tx(2, 0, 1, 10, 300)
 	add(t, p, a0, a1, b0, c0)
 	refuse(t, p, l.tx(3, 0, 1, 1, 300), chain.ErrUnderpriced)
+	if least := p.LeastTip(); least != 2 { // the worst offers 1
+		t.Errorf("a tip of at least %d is asked for", least)
+	}
+	if err := p.Add(l.tx(3, 0, 1, 1, 300), false); !strings.Contains(err.Error(), "a tip of at least 2 wei") {
+		t.Error(err)
+	}
 	if _, ok := p.Dropped(a1.Hash()); ok || p.Stats().Executable != 4 {
 		t.Error("a refused transaction evicted another")
 	}
@@ -74,6 +84,26 @@ func TestEmptyAccountsOnAFreeNetwork(t *testing.T) {
 	checkInvariants(t, p)
 	l.include(p, l.tx(1, 0, 0, 0, 0))
 	add(t, p, l.tx(4, 0, 0, 0, 0))
+	checkInvariants(t, p)
+}
+
+// Gapped transactions of accounts that cost nothing must not keep others out for
+// ever.
+func TestEmptyAccountsWaitForNoNonce(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t, true, 1)
+	l.keys = append(l.keys, key(t, 101), key(t, 102))
+	p := l.newPool(func(c *Config) { c.EmptySenders = 3 })
+	refuse(t, p, l.tx(1, 1, 0, 0, 0), chain.ErrNonceTooHigh)
+	add(t, p, l.tx(1, 0, 0, 0, 0), l.tx(1, 1, 0, 0, 0))
+	refuse(t, p, l.tx(1, 3, 0, 0, 0), chain.ErrNonceTooHigh)
+	// With a balance it may wait, until the balance is gone.
+	gapped := l.tx(0, 3, 0, 0, 0)
+	add(t, p, gapped)
+	l.edit(l.keys[0].Address(), func(a *chain.Account) { a.Balance.Clear() })
+	l.include(p, l.tx(0, 0, 0, 0, 0))
+	dropped(t, p, gapped, chain.ErrNonceTooHigh)
+	add(t, p, l.tx(2, 0, 0, 0, 0))
 	checkInvariants(t, p)
 }
 

@@ -116,6 +116,29 @@ func (p *Pool) Stats() Stats {
 	return Stats{Executable: p.ready, Gapped: len(p.all) - p.ready, Senders: len(p.queues), Bytes: p.bytes}
 }
 
+// fullMargin is how close to its limit of bytes a pool counts as full: a transfer
+// or two.
+const fullMargin = 512
+
+// LeastTip is what a new transaction must leave for the proposer, in wei for gas,
+// to be admitted now: 0 while there is room, and on a free network.
+func (p *Pool) LeastTip() uint64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.free || len(p.all) < p.cfg.Total && p.bytes+fullMargin <= p.cfg.Bytes {
+		return 0
+	}
+	return p.leastTip()
+}
+
+// leastTip is the tip that is worth more than the worst in the pool.
+func (p *Pool) leastTip() uint64 {
+	if len(p.worst.items) == 0 {
+		return 0
+	}
+	return p.worst.items[0].tail().minRank // 1 + its own tip; 0 = it cannot be included
+}
+
 // Content is what the pool holds of one sender, by nonce.
 type Content struct {
 	Executable []*types.Transaction

@@ -120,12 +120,13 @@ func (p *Pool) update(q *queue, account *chain.Account) {
 
 // cutGapped drops what lies beyond the gap limit after an entry before it left.
 func (p *Pool) cutGapped(q *queue) {
-	last := q.next() + uint64(p.cfg.PerSenderGapped)
+	gap := p.gapLimit(q)
+	last := q.next() + gap
 	i := len(q.entries)
 	for i > q.executable && q.entries[i-1].nonce > last {
 		i--
 	}
-	p.cut(q, i, rejected(chain.ErrNonceTooHigh, "address %s, next: %d, at most %d beyond it", q.sender, q.next(), p.cfg.PerSenderGapped))
+	p.cut(q, i, rejected(chain.ErrNonceTooHigh, "address %s, next: %d, at most %d beyond it", q.sender, q.next(), gap))
 }
 
 // setBaseFee ranks everything anew when the base fee has changed.

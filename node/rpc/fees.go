@@ -19,6 +19,17 @@ import (
 // bid in: any tip will do, and a small one keeps eviction orders sane.
 const suggestedTip = 1
 
+// tip is what a transaction should offer the proposer now: suggestedTip or, when
+// the pool is full, an eighth more than what it takes to be admitted.
+func (s *service) tip() *big.Int {
+	least := new(big.Int).SetUint64(s.Pool.LeastTip())
+	least.Add(least, new(big.Int).Rsh(least, 3))
+	if suggested := big.NewInt(suggestedTip); least.Cmp(suggested) < 0 {
+		return suggested
+	}
+	return least
+}
+
 // GasPrice answers what a legacy transaction should pay: the next base fee, one
 // step of it more if it is above its floor and so may rise, and the tip; 0 on a
 // free network.
@@ -32,7 +43,7 @@ func (a *ethAPI) GasPrice() *hexutil.Big {
 	if d := rules.Fees.BaseFeeChangeDenominator; d > 0 && (rules.Fees.MinBaseFee == nil || next.Gt(rules.Fees.MinBaseFee)) {
 		price.Add(price, new(big.Int).Div(price, new(big.Int).SetUint64(d)))
 	}
-	return (*hexutil.Big)(price.Add(price, big.NewInt(suggestedTip)))
+	return (*hexutil.Big)(price.Add(price, a.b.tip()))
 }
 
 // MaxPriorityFeePerGas answers the tip that a transaction should offer.
@@ -40,7 +51,7 @@ func (a *ethAPI) MaxPriorityFeePerGas() *hexutil.Big {
 	if a.b.Ledger.Config().Rules.Fees.Free {
 		return new(hexutil.Big)
 	}
-	return (*hexutil.Big)(big.NewInt(suggestedTip))
+	return (*hexutil.Big)(a.b.tip())
 }
 
 // feeHistory is the answer of eth_feeHistory, oldest block first.
