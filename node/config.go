@@ -114,8 +114,9 @@ type LogConfig struct {
 
 // StoreConfig bounds what the ledger's database takes.
 type StoreConfig struct {
-	CacheMiB   int `toml:"cache_mib"`   // block cache
-	ReserveMiB int `toml:"reserve_mib"` // free disk space below which this node does not vote
+	CacheMiB   int  `toml:"cache_mib"`   // block cache
+	ReserveMiB int  `toml:"reserve_mib"` // free disk space below which this node does not vote
+	Snapshots  bool `toml:"snapshots"`   // the state of every checkpoint height is kept for nodes that join
 }
 
 // Files in Home.
@@ -141,7 +142,7 @@ func DefaultConfig(home string) Config {
 		RPC:     RPCConfig{Listen: "127.0.0.1:8545", Limits: rpc.DefaultLimits()},
 		Metrics: MetricsConfig{Listen: ""},
 		Log:     LogConfig{Level: "info", Format: "text"},
-		Store:   StoreConfig{CacheMiB: 64, ReserveMiB: 256},
+		Store:   StoreConfig{CacheMiB: 64, ReserveMiB: 256, Snapshots: true},
 		Sync:    SyncConfig{Mode: SyncAuto, ServeMiB: 32},
 	}
 }

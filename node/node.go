@@ -26,6 +26,7 @@ import (
 	"cairn/ledger"
 	"cairn/ledger/chain"
 	"cairn/ledger/pool"
+	"cairn/ledger/snapshot"
 	"cairn/ledger/store"
 	"cairn/node/blocksync"
 	"cairn/node/rpc"
@@ -51,15 +52,17 @@ const (
 
 // Node is a running full node.
 type Node struct {
-	cfg     Config
-	log     *slog.Logger
-	lock    *flock.Flock
-	spec    *genesis.Spec
-	store   *store.Store
-	driver  *driver
-	host    *p2p.Host
-	peerKey libp2pcrypto.PrivKey
-	servers servers
+	cfg    Config
+	log    *slog.Logger
+	lock   *flock.Flock
+	spec   *genesis.Spec
+	store  *store.Store
+	driver *driver
+	// snapshots are the states that this node keeps for those who join; nil: none.
+	snapshots *snapshot.Dir
+	host      *p2p.Host
+	peerKey   libp2pcrypto.PrivKey
+	servers   servers
 
 	presences presences
 }
@@ -101,7 +104,7 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	live, err := ledger.Open(n.store, n.spec)
+	live, err := n.openLedger()
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
@@ -325,6 +328,10 @@ func (n *Node) Close() error {
 
 func (n *Node) release() error {
 	var errs []error
+	if n.snapshots != nil {
+		n.snapshots.Close()
+		n.snapshots = nil
+	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 		n.store = nil

@@ -31,7 +31,7 @@ func BenchmarkJoin(b *testing.B) {
 		h := crypto.Keccak256([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 		spec.Alloc = append(spec.Alloc, genesis.Allocation{Address: crypto.Address(h[:20]), Balance: uint256.NewInt(uint64(i) + 1e18)})
 	}
-	dir, err := snapshot.OpenDir(filepath.Join(home, "snapshots"), store.Options{})
+	dir, err := snapshot.OpenDir(filepath.Join(home, "snapshots"), store.Options{}, 0)
 	check(b, err)
 	var kept time.Duration
 	n := &network{dir: dir, Chain: lighttest.NewOf(b, spec, filepath.Join(home, "ledger"), store.Options{}, ledger.Options{

@@ -30,21 +30,27 @@ type Dir struct {
 	removing sync.WaitGroup
 }
 
-// OpenDir opens the directory, makes it if there is none, and removes what an
-// interrupted run left, and all but the newest Keep checkpoints. Of o only the
-// file system counts, and what Open is given.
-func OpenDir(path string, o store.Options) (*Dir, error) {
+// OpenDir opens the directory of a database whose head is at a height, and makes
+// it if there is none. It removes what an interrupted run left, checkpoints above
+// the head, which are of another database, and all but the newest Keep of the
+// others. Of o only the file system counts, and what Open is given.
+func OpenDir(path string, o store.Options, head uint64) (*Dir, error) {
 	names, err := store.ListCheckpoints(path, o)
 	if err != nil {
 		return nil, err
 	}
 	d := &Dir{path: path, o: o, open: make(map[uint64]bool)}
+	var above []uint64
 	for _, name := range names {
-		if height, ok := parseName(name); ok {
+		switch height, ok := parseName(name); {
+		case ok && height > head:
+			above = append(above, height)
+		case ok:
 			d.heights = append(d.heights, height)
 		}
 	}
-	for _, height := range d.surplus() {
+	slices.Sort(d.heights)
+	for _, height := range append(above, d.surplus()...) {
 		if err := store.RemoveCheckpoint(d.Path(height), o); err != nil {
 			return nil, err
 		}
@@ -52,17 +58,15 @@ func OpenDir(path string, o store.Options) (*Dir, error) {
 	return d, nil
 }
 
-// nameDigits makes names sort like heights.
-const nameDigits = 20
-
+// parseName reads the height in a name; only the form that Path writes counts.
 func parseName(name string) (uint64, bool) {
 	height, err := strconv.ParseUint(name, 10, 64)
-	return height, err == nil && len(name) == nameDigits
+	return height, err == nil && strconv.FormatUint(height, 10) == name
 }
 
 // Path is where the checkpoint of a height is, or would be.
 func (d *Dir) Path(height uint64) string {
-	return filepath.Join(d.path, fmt.Sprintf("%0*d", nameDigits, height))
+	return filepath.Join(d.path, strconv.FormatUint(height, 10))
 }
 
 // Heights are the checkpoints that are complete, in rising order.

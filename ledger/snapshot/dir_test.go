@@ -63,8 +63,9 @@ func TestDir(t *testing.T) {
 		t.Errorf("one that is gone: %v, want ErrNotFound", err)
 	}
 	check(t, n.Store.Checkpoint(n.dir.Path(1)))
+	check(t, n.Store.Checkpoint(n.dir.Path(head+1)))
 	check(t, n.fs.MkdirAll(n.dir.Path(head+interval)+".partial", 0o755))
-	again, err := snapshot.OpenDir("/data/snapshots", store.Options{FS: n.fs})
+	again, err := snapshot.OpenDir("/data/snapshots", store.Options{FS: n.fs}, head)
 	check(t, err)
 	if got := again.Heights(); !slices.Equal(got, want) || len(names(t, n.fs)) != snapshot.Keep {
 		t.Errorf("after a restart: heights %v, files %v", got, names(t, n.fs))

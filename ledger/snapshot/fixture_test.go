@@ -50,7 +50,7 @@ func newNetwork(t testing.TB, accounts int) *network {
 		spec.Alloc = append(spec.Alloc, genesis.Allocation{Address: crypto.Address(h[:20]), Balance: uint256.NewInt(uint64(i) + 1)})
 	}
 	fs := vfs.NewMem()
-	dir, err := snapshot.OpenDir("/data/snapshots", store.Options{FS: fs})
+	dir, err := snapshot.OpenDir("/data/snapshots", store.Options{FS: fs}, 0)
 	check(t, err)
 	t.Cleanup(dir.Close)
 	c := lighttest.NewOf(t, spec, "/data/ledger", store.Options{FS: fs}, ledger.Options{Snapshots: dir, OnSnapshot: func(height uint64, _ time.Duration, err error) {
