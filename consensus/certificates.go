@@ -133,6 +133,9 @@ func (c *Core) learn(cert *Certificate, from int, formed bool) {
 	}
 	vs.certs[cert.Kind.index()], vs.heldAt[cert.Kind.index()] = cert, c.mono
 	if cert.View <= c.final.view {
+		if c.faulty(fault.FloorIgnored) {
+			c.finalize(vs)
+		}
 		c.answerNotarization(from, cert)
 		return
 	}
@@ -184,7 +187,7 @@ func (c *Core) act(vs *viewState, cert *Certificate) {
 // votes to finalize it.
 func (c *Core) admit(vs *viewState) {
 	cert := vs.cert(Notarize)
-	if cert == nil || vs.view <= c.final.view && !c.faulty(fault.FloorIgnored) || !c.executed(cert.Block) {
+	if cert == nil || vs.view <= c.final.view || !c.executed(cert.Block) {
 		return
 	}
 	if vs.signed(Nullify) != nil && c.faulty(fault.StayAfterNullify) {

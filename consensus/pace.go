@@ -190,10 +190,13 @@ func (c *Core) resendFinalizes() {
 // them, and to everybody once we gave its view up, or would have if we could
 // sign. A full node whose leader is faulty must reach the other members too.
 func (c *Core) announce() {
-	if !c.work || !c.armed || c.mono < c.announceAt || c.faulty(fault.NeverAnnounced) {
+	if !c.work || !c.armed || c.mono < c.announceAt {
 		return
 	}
 	c.announceAt = c.mono + c.resendEvery()
+	if c.faulty(fault.NeverAnnounced) {
+		return
+	}
 	switch {
 	case c.cur.signed(Nullify) != nil, !c.voting() && c.mono >= c.deadline():
 		c.eff.Announce = AnnounceAll

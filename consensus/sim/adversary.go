@@ -18,7 +18,10 @@ type adversary interface {
 }
 
 // adversaryNames are drawn from; a liar needs the right moment and comes more often.
-var adversaryNames = []string{"liar", "liar", "equivocator", "double voter", "withholder", "replayer", "liar", "laggard", "twins"}
+var adversaryNames = []string{
+	"liar", "liar", "liar", "equivocator", "equivocator", "double voter", "double voter", "withholder", "withholder",
+	"replayer", "laggard", "twins", "nuller", "garbage signer", "flooder", "forger", "forger",
+}
 
 func newAdversary(name string) adversary {
 	switch name {
@@ -36,6 +39,14 @@ func newAdversary(name string) adversary {
 		return &laggard{}
 	case "twins":
 		return twins{}
+	case "nuller":
+		return &nuller{}
+	case "garbage signer":
+		return &garbageSigner{}
+	case "flooder":
+		return &flooder{}
+	case "forger":
+		return &forger{}
 	}
 	panic("sim: no adversary is called " + name)
 }
@@ -43,7 +54,7 @@ func newAdversary(name string) adversary {
 // obedient is an adversary that does nothing wrong: the base of the others.
 type obedient struct{}
 
-func (obedient) send(nd *node, to int, m *consensus.Message) { nd.transmit(to, m, ^nodeSet(0)) }
+func (obedient) send(nd *node, to int, m *consensus.Message) { nd.transmit(to, m, everyNode) }
 func (obedient) receive(*node, *packet) bool                 { return true }
 func (obedient) serves(*node) bool                           { return true }
 func (obedient) disrupt(*node)                               {}
@@ -55,13 +66,14 @@ func (nd *node) disrupt() {
 	}
 	w := nd.w
 	w.queue.push(event{at: w.now + w.rng.between(w.delta()/2, 4*w.delta()), kind: evDisrupt, node: int32(nd.id), generation: nd.generation})
-	nd.adversary.disrupt(nd)
+	if nd.self >= 0 {
+		nd.adversary.disrupt(nd)
+	}
 }
 
 // cast signs a subject as this node's member.
 func (nd *node) cast(s consensus.Subject) *consensus.Vote {
-	digest := s.Digest(consensus.Network{ChainID: nd.w.plan.seed, Genesis: nd.w.genesis.Hash})
-	return &consensus.Vote{Subject: s, Signer: uint16(nd.self), Signature: sign(nd.self, digest)}
+	return &consensus.Vote{Subject: s, Signer: uint16(nd.self), Signature: sign(nd.validator, nd.w.digest(s))}
 }
 
 // whisper sends a message to the nodes of a set.

@@ -26,7 +26,7 @@ func (a *doubleVoter) receive(nd *node, p *packet) bool {
 }
 
 func (a *doubleVoter) send(nd *node, to int, m *consensus.Message) {
-	nd.transmit(to, m, ^nodeSet(0))
+	nd.transmit(to, m, everyNode)
 	if m.Vote == nil {
 		return
 	}

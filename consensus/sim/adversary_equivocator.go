@@ -8,13 +8,13 @@ type equivocator struct{ obedient }
 
 func (a *equivocator) send(nd *node, to int, m *consensus.Message) {
 	if m.Proposal == nil {
-		nd.transmit(to, m, ^nodeSet(0))
+		nd.transmit(to, m, everyNode)
 		return
 	}
 	side := nd.w.rng.subset(len(nd.w.nodes))
 	nd.whisper(side, m)
 	other := nd.forge(m.Proposal, nd.w.rng.chance(200))
-	nd.whisper(^side, &consensus.Message{Proposal: other})
+	nd.whisper(everyNode.without(side), &consensus.Message{Proposal: other})
 	if nd.w.rng.chance(300) { // some get both, in any order
 		nd.whisper(nd.w.rng.subset(len(nd.w.nodes)), &consensus.Message{Proposal: other})
 	}

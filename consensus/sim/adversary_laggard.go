@@ -19,7 +19,7 @@ const heldLimit = 64
 
 func (a *laggard) send(nd *node, to int, m *consensus.Message) {
 	if len(a.held) == heldLimit || m.Certificate != nil && nd.w.rng.chance(500) {
-		nd.transmit(to, m, ^nodeSet(0))
+		nd.transmit(to, m, everyNode)
 		return
 	}
 	a.held = append(a.held, heldMessage{to, *m})
@@ -27,7 +27,7 @@ func (a *laggard) send(nd *node, to int, m *consensus.Message) {
 
 func (a *laggard) disrupt(nd *node) {
 	for i := range a.held {
-		nd.transmit(a.held[i].to, &a.held[i].message, ^nodeSet(0))
+		nd.transmit(a.held[i].to, &a.held[i].message, everyNode)
 	}
 	a.held = nil
 }

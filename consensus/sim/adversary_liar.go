@@ -51,10 +51,10 @@ func (a *liar) send(nd *node, to int, m *consensus.Message) {
 		a.remember(c)
 	}
 	if m.Proposal == nil || len(a.proven) == 0 || nd.w.rng.chance(200) {
-		nd.transmit(to, m, ^nodeSet(0))
+		nd.transmit(to, m, everyNode)
 		return
 	}
-	nd.transmit(to, &consensus.Message{Proposal: a.lie(nd, m.Proposal)}, ^nodeSet(0))
+	nd.transmit(to, &consensus.Message{Proposal: a.lie(nd, m.Proposal)}, everyNode)
 }
 
 // lie makes a false proposal out of a true one.

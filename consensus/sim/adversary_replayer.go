@@ -30,7 +30,7 @@ func (a *replayer) receive(nd *node, p *packet) bool {
 
 func (a *replayer) send(nd *node, to int, m *consensus.Message) {
 	a.keep(m)
-	nd.transmit(to, m, ^nodeSet(0))
+	nd.transmit(to, m, everyNode)
 }
 
 func (a *replayer) disrupt(nd *node) {

@@ -12,7 +12,7 @@ func (a *withholder) send(nd *node, to int, m *consensus.Message) {
 	case nd.w.rng.chance(700):
 		nd.transmit(to, m, nd.w.rng.subset(len(nd.w.nodes)))
 	case nd.w.rng.chance(500):
-		nd.transmit(to, m, ^nodeSet(0))
+		nd.transmit(to, m, everyNode)
 	}
 }
 

@@ -1,14 +1,6 @@
 package sim
 
-import (
-	"math/bits"
-
-	"cairn/consensus"
-)
-
-// quorums by number of members, written down by hand: two quorums of n members
-// share more than ⌊(n−1)/3⌋.
-var quorums = [...]int{0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9}
+import "cairn/consensus"
 
 // certificateCheck sees every vote that exists, so it knows each certificate that
 // anyone could form: at most one notarized block a view, no nullification
@@ -17,6 +9,7 @@ var quorums = [...]int{0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9}
 // chain of final views skips no final view.
 type certificateCheck struct {
 	w       *world
+	set     *memberSet
 	root    *block // of the epoch
 	ending  *block // the closing block, once it is final
 	tallies map[consensus.Subject]nodeSet
@@ -25,9 +18,9 @@ type certificateCheck struct {
 	top     uint64          // the highest final view
 }
 
-func newCertificateCheck(w *world, root *block) *certificateCheck {
+func newCertificateCheck(w *world, epoch uint32, root *block) *certificateCheck {
 	return &certificateCheck{
-		w: w, root: root,
+		w: w, set: w.set(epoch), root: root,
 		tallies: map[consensus.Subject]nodeSet{}, views: map[uint64]*viewFacts{}, path: map[uint64]bool{},
 	}
 }
@@ -50,13 +43,12 @@ func (c *certificateCheck) facts(view uint64) *viewFacts {
 // vote is told of a vote that left its node or is durable there.
 func (c *certificateCheck) vote(v *consensus.Vote) {
 	old := c.tallies[v.Subject]
-	now := old | setOf(int(v.Signer))
+	now := old.with(int(v.Signer))
 	if old == now {
 		return
 	}
 	c.tallies[v.Subject] = now
-	q := quorums[c.w.plan.members]
-	if bits.OnesCount64(uint64(old)) < q && bits.OnesCount64(uint64(now)) >= q {
+	if q := c.set.quorum; old.count() < q && now.count() >= q {
 		c.certified(v.Subject)
 	}
 }
@@ -64,18 +56,19 @@ func (c *certificateCheck) vote(v *consensus.Vote) {
 // sent checks a certificate that an honest node relies on.
 func (c *certificateCheck) sent(nd *node, cert *consensus.Certificate) {
 	var who nodeSet
-	for i := range c.w.plan.members {
+	n := len(c.set.members)
+	for i := range n {
 		if cert.Signers.Has(i) {
-			who |= setOf(i)
+			who = who.with(i)
 		}
 	}
-	count := bits.OnesCount64(uint64(who))
-	if q := quorums[c.w.plan.members]; count < q || len(cert.Signatures) != count {
+	count := who.count()
+	if q := c.set.quorum; count < q || len(cert.Signatures) != count {
 		c.w.violate("quorum", "n%d takes %s with %d signers and %d signatures for a quorum of %d members, which is %d",
-			nd.id, describeCertificate(cert), count, len(cert.Signatures), c.w.plan.members, q)
+			nd.id, describeCertificate(cert), count, len(cert.Signatures), n, q)
 	}
-	if made := c.tallies[cert.Subject]; who&^made != 0 {
-		c.w.violate("forged", "n%d holds %s, but %s never voted so", nd.id, describeCertificate(cert), who&^made)
+	if forged := who.without(c.tallies[cert.Subject]); forged != (nodeSet{}) {
+		c.w.violate("forged", "n%d holds %s, but %s never voted so", nd.id, describeCertificate(cert), forged)
 	}
 }
 
@@ -149,6 +142,8 @@ func (c *certificateCheck) checkParent(s consensus.Subject) {
 		}
 	} else if b.Epoch != s.Epoch || b.parent != parent || b.Parent != parent.Hash || b.Height != parent.Height+1 || b.View != s.View {
 		c.w.violate("ancestry", "%s is of block %s, not a child of %s", describeSubject(s), b, parent)
+	} else {
+		c.interval(b, parent)
 	}
 	for v := s.ParentView + 1; v < s.View; v++ {
 		if !c.facts(v).nullified {

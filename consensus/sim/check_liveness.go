@@ -8,7 +8,7 @@ package sim
 func (w *world) recoveryBound() int64 {
 	p := w.plan
 	deadline := 3 * p.deltaMax * millisecond
-	failing := int64(p.members-1) / 3
+	failing := int64(p.people-1) / 3
 	d := w.delta()
 	return p.pollEvery + 20*d + (failing+2)*(deadline+2*d) + p.maxSkew*millisecond
 }

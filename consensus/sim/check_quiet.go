@@ -42,7 +42,7 @@ func (c *checks) calm(w *world, s *stage) {
 // faultless says whether, after healing, every member runs, is honest, never was
 // an observer (whom others skip as silent), and has a clock that never was far off.
 func (w *world) faultless() bool {
-	return w.coverage[sawRestore] == 0 && len(w.plan.adversaries) == 0 && w.plan.dead == 0 && w.plan.maxSkew <= 2*healedSkew
+	return w.coverage[sawRestore] == 0 && len(w.plan.adversaries) == 0 && w.plan.dead == (nodeSet{}) && !w.plan.changing && !w.plan.jumps && w.plan.maxSkew <= 2*healedSkew
 }
 
 // quiet: an idle network sends nothing but heartbeats, and then the first

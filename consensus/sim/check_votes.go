@@ -52,7 +52,7 @@ func (c *voteCheck) durable(nd *node, v *consensus.Vote) {
 	if !nd.honest() {
 		return
 	}
-	if int(v.Signer) != nd.self || v.Epoch != nd.disk.durable.floor.epoch {
+	if int(v.Signer) != c.w.set(v.Epoch).of(nd.validator) || v.Epoch != nd.disk.durable.floor.epoch {
 		c.w.violate("foreign vote", "n%d records %s as its own", nd.id, describeVote(v))
 		return
 	}
@@ -73,6 +73,9 @@ func (c *voteCheck) durable(nd *node, v *consensus.Vote) {
 	case consensus.Notarize:
 		if x.notarize.Kind != 0 {
 			c.conflict(nd, x.notarize, v.Subject)
+		}
+		if x.nullify {
+			c.w.violate("given up", "honest n%d signed %s in a view that it had nullified", nd.id, describeVote(v))
 		}
 		if nd.disk.durable.body(v.Block) == nil {
 			c.w.violate("body", "n%d signs %s before its body is durable", nd.id, describeVote(v))
@@ -121,7 +124,7 @@ func (c *voteCheck) accused(nd *node, e *consensus.Evidence) {
 		return
 	}
 	for _, peer := range c.w.nodes {
-		if peer.self == int(a.Signer) && peer.honest() {
+		if peer.honest() && peer.validator >= 0 && c.w.set(a.Epoch).of(peer.validator) == int(a.Signer) {
 			c.w.violate("evidence", "n%d accuses honest member %d of %s and %s", nd.id, a.Signer, describeVote(&a), describeVote(&b))
 		}
 	}

@@ -11,15 +11,17 @@ type checks struct {
 	agreement    agreementCheck
 	memory       memoryCheck
 	wakes        wakeCheck
+	deadlines    deadlineCheck
 }
 
 func (c *checks) init(w *world) {
 	c.w = w
 	c.votes = voteCheck{w: w}
-	c.certificates = map[uint32]*certificateCheck{w.plan.epoch: newCertificateCheck(w, w.genesis)}
+	c.certificates = map[uint32]*certificateCheck{w.plan.epoch: newCertificateCheck(w, w.plan.epoch, w.genesis)}
 	c.agreement = agreementCheck{w: w, chain: []*block{w.genesis}, where: map[uint32]uint64{}}
 	c.memory = memoryCheck{w: w}
 	c.wakes = wakeCheck{w: w}
+	c.deadlines = deadlineCheck{w: w}
 }
 
 // durable is told of every write that became durable on a node's disk.
@@ -50,9 +52,10 @@ func (c *checks) vote(v *consensus.Vote) {
 			c.w.violate("epoch", "%s in epoch %d, which has not begun", describeVote(v), v.Epoch)
 			return
 		}
-		e = newCertificateCheck(c.w, before.ending)
+		e = newCertificateCheck(c.w, v.Epoch, before.ending)
 		c.certificates[v.Epoch] = e
 		c.w.saw(sawEpoch)
+		c.w.countChange(v.Epoch)
 	}
 	e.vote(v)
 }
@@ -72,7 +75,7 @@ func (c *checks) sent(nd *node, m *consensus.Message) {
 	c.w.trace.mix(uint64(nd.id))
 	if !nd.honest() {
 		for _, v := range votesIn(m) {
-			if int(v.Signer) == nd.self {
+			if c.w.authentic(v) && c.w.set(v.Epoch).members[v.Signer] == nd.validator {
 				c.vote(v)
 			}
 		}
@@ -101,6 +104,9 @@ func (c *checks) told(nd *node, eff *consensus.Effects) {
 		c.votes.accused(nd, &eff.Evidence[i])
 	}
 	for i := range eff.Commit {
+		if eff.Commit[i].Kind != consensus.Finalize {
+			c.w.violate("commit", "n%d commits by %s", nd.id, describeCertificate(&eff.Commit[i]))
+		}
 		c.relied(nd, &eff.Commit[i])
 	}
 }

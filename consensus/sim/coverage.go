@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -15,24 +16,38 @@ const (
 	sawCrashAfterPersist
 	sawCrashMidSend
 	sawCrashMidWork
-	sawLostWrites        // a crash that lost unsynced writes
-	sawRestartWithVotes  // a restart that had votes to restore
-	sawNullification     // a nullified view
-	sawBoth              // a view that is notarized and nullified
-	sawIndirect          // a block final only through a descendant
-	sawSync              // blocks taken by range
-	sawFetchBlock        // a body that came from a peer
-	sawFetchCertificates // certificates that came from a peer
-	sawInvalid           // a block that an honest node found invalid
-	sawEvidence          // a Byzantine member caught
-	sawWithheld          // a packet stopped by a scripted attack
-	sawOverflow          // a full inbox
-	sawEpoch             // an epoch after the first
-	sawRestore           // a member came back with an old disk
-	sawReturn            // and votes again
-	sawAhead             // a final view that only one node knew when it crashed or was cut off
+	sawLostWrites                                           // a crash that lost unsynced writes
+	sawRestartWithVotes                                     // a restart that had votes to restore
+	sawNullification                                        // a nullified view
+	sawBoth                                                 // a view that is notarized and nullified
+	sawIndirect                                             // a block final only through a descendant
+	sawSync                                                 // blocks taken by range
+	sawFetchBlock                                           // a body that came from a peer
+	sawFetchCertificates                                    // certificates that came from a peer
+	sawInvalid                                              // a block that an honest node found invalid
+	sawEvidence                                             // a Byzantine member caught
+	sawWithheld                                             // a packet stopped by a scripted attack
+	sawOverflow                                             // a full inbox
+	sawEpoch                                                // an epoch after the first
+	sawRestore                                              // a member came back with an old disk
+	sawReturn                                               // and votes again
+	sawAhead                                                // a final view that only one node knew when it crashed or was cut off
+	sawForged                                               // a message that does not verify, dropped
+	sawJoined                                               // an epoch with a member that the one before had not
+	sawLeft                                                 // an epoch without a member that the one before had
+	sawLeaderLeft                                           // an epoch without the member that would have led
+	sawShrunk                                               // from several members to one
+	sawGrown                                                // from one member to several
+	sawLarge                                                // more than 13 members
+	sawDark                                                 // an hour without finality
+	sawStill                                                // healing without new work
+	sawJump                                                 // a wall clock that stepped by more than a second
+	sawLazy                                                 // vote records that stay for long
+	sawSlowBodies                                           // bodies written in the background
+	sawFault                                                // the kinds of incident
+	sawAdversary         = sawFault + occurrence(faultSlow) // the adversaries, in the order of adversaryKinds
 
-	occurrences
+	occurrences = sawAdversary + 11
 )
 
 var occurrenceNames = [occurrences]string{
@@ -40,6 +55,10 @@ var occurrenceNames = [occurrences]string{
 	"writes lost", "restart with votes", "nullifications", "notarized and nullified", "final through a descendant",
 	"range syncs", "bodies fetched", "certificates fetched", "invalid blocks", "evidence", "withheld packets",
 	"inbox overflows", "epochs begun", "disks restored", "observers that vote again", "finalizations only one node committed at healing",
+	"forged messages dropped", "epochs with a new member", "epochs without an old member", "epochs without the old one's next leader", "sets shrunk to one", "sets grown from one",
+	"large sets", "dark hours", "healings without work", "far clock steps", "lazy stores", "stores that write bodies late",
+	"cuts", "withholdings", "crashes planned", "blackouts", "strikes", "clock steps", "pauses", "mutes", "backups", "restores", "power losses", "slow links",
+	"liars", "equivocators", "double voters", "withholders", "replayers", "laggards", "twins", "nullers", "garbage signers", "flooders", "forgers",
 }
 
 // Coverage counts what happened in one run or, added up, in many.
@@ -62,6 +81,59 @@ func (c *Coverage) String() string {
 }
 
 func (w *world) saw(o occurrence) { w.coverage[o]++ }
+
+// adversaryKinds orders the counts of adversaries.
+var adversaryKinds = [...]string{
+	"liar", "equivocator", "double voter", "withholder", "replayer", "laggard", "twins", "nuller", "garbage signer", "flooder", "forger",
+}
+
+// countPlan notes what the plan of a run holds.
+func (w *world) countPlan() {
+	p := w.plan
+	for _, a := range p.adversaries {
+		w.saw(sawAdversary + occurrence(slices.Index(adversaryKinds[:], a.name)))
+	}
+	for _, x := range []struct {
+		on   bool
+		what occurrence
+	}{
+		{p.members > largeSet, sawLarge},
+		{p.dark, sawDark},
+		{p.still, sawStill},
+		{p.jumps, sawJump},
+		{p.lazyPrune, sawLazy},
+		{p.slowBodies, sawSlowBodies},
+	} {
+		if x.on {
+			w.saw(x.what)
+		}
+	}
+}
+
+// countChange notes how the set of an epoch differs from the one before.
+func (w *world) countChange(epoch uint32) {
+	old, now := w.set(epoch-1), w.set(epoch)
+	for _, v := range now.members {
+		if old.of(v) < 0 {
+			w.saw(sawJoined)
+			break
+		}
+	}
+	for i, v := range old.members {
+		if now.of(v) < 0 {
+			w.saw(sawLeft)
+			if top := w.checks.certificates[epoch-1].top; i == int((top+1+uint64(epoch-1))%uint64(len(old.members))) {
+				w.saw(sawLeaderLeft)
+			}
+		}
+	}
+	switch {
+	case len(old.members) > 1 && len(now.members) == 1:
+		w.saw(sawShrunk)
+	case len(old.members) == 1 && len(now.members) > 1:
+		w.saw(sawGrown)
+	}
+}
 
 // countAhead looks, before healing, for a height that one honest ledger alone has.
 func (w *world) countAhead() {

@@ -48,6 +48,7 @@ type tables struct {
 	last    uint64                            // the highest of proofs
 	endings map[uint32]*consensus.Certificate // finalizations of closing blocks, by epoch
 	floor   floor
+	lazy    bool // vote records are pruned much later than they may be
 }
 
 // floor is the newest block that is committed with a finalization of its own, or
@@ -59,9 +60,10 @@ type floor struct {
 	finalization *consensus.Certificate // nil at the start of an epoch
 }
 
-func newDisk(genesis *block, epoch uint32) *disk {
+func newDisk(genesis *block, epoch uint32, lazy bool) *disk {
 	d := &disk{}
 	for _, t := range []*tables{&d.view, &d.durable} {
+		t.lazy = lazy
 		t.bodies = map[crypto.Hash]*block{}
 		t.finals = map[crypto.Hash]*block{genesis.Hash: genesis}
 		t.chain = []*block{genesis}
@@ -143,7 +145,7 @@ func (t *tables) apply(w write) {
 func (t *tables) prune() {
 	kept := t.records[:0:0]
 	for _, r := range t.records {
-		if epoch, view := recordPlace(r); epoch > t.floor.epoch || epoch == t.floor.epoch && view > t.floor.view {
+		if epoch, view := recordPlace(r); t.lazy && epoch+1 >= t.floor.epoch || epoch > t.floor.epoch || epoch == t.floor.epoch && view > t.floor.view {
 			kept = append(kept, r)
 		}
 	}

@@ -5,21 +5,43 @@ import "cairn/consensus"
 // draw makes the whole fault configuration from one seed.
 func draw(seed uint64) *plan {
 	r := &rng{state: mix(seed)}
-	p := &plan{seed: seed, members: pick(r, memberWeights), epoch: uint32(r.intn(4))}
+	p := &plan{seed: seed, members: pick(r, memberWeights), epoch: uint32(r.intn(4)), setDraws: r.fork(7)}
+	p.people = p.members
 	p.drawTiming(r.fork(1))
 	p.drawMembers(r.fork(2))
 	p.drawClocks(r.fork(3))
+	if p.dark {
+		p.drawHour(r.fork(8))
+		return p
+	}
 	p.drawFaults(r.fork(4))
 	return p
 }
+
+// largeSet is the number of members above which a run is kept short.
+const largeSet = 13
 
 // weighted is a value and how often it is drawn.
 type weighted struct{ value, weight int }
 
 // Networks of four and seven tolerate faults and are the common ones; one, two,
-// three, five and six are where a wrong quorum shows.
+// three, five and six are where a wrong quorum shows. Large ones cost much and are
+// rare and short.
 var memberWeights = []weighted{
-	{1, 4}, {2, 9}, {3, 10}, {4, 40}, {5, 10}, {6, 7}, {7, 17}, {8, 1}, {10, 1}, {13, 1},
+	{1, 40},
+	{2, 90},
+	{3, 100},
+	{4, 390},
+	{5, 100},
+	{6, 70},
+	{7, 164},
+	{8, 10},
+	{10, 10},
+	{13, 10},
+	{20, 6},
+	{34, 4},
+	{61, 3},
+	{100, 3},
 }
 
 func pick(r *rng, from []weighted) int {
@@ -65,6 +87,15 @@ func (p *plan) drawTiming(r *rng) {
 	if r.chance(300) {
 		p.closeEvery = uint64(r.between(3, 30))
 	}
+	p.still, p.lazyPrune, p.slowBodies = r.chance(150), r.chance(250), r.chance(200)
+	p.dark = p.members <= largeSet && r.chance(8)
+	switch {
+	case p.dark:
+		p.drawDark(r)
+	case p.members > largeSet:
+		p.chaos = d * r.between(10, 25)
+		p.arrivalMean = d * 5
+	}
 	p.syncGap = []uint64{1, 4, 32, 1 << 40}[r.intn(4)]
 
 	// After healing Δ covers delay, execution and fsync.
@@ -95,7 +126,7 @@ func (p *plan) drawMembers(r *rng) {
 	f := (p.members - 1) / 3
 	byzantine := 0
 	if f > 0 && r.chance(600) {
-		byzantine = 1 + r.intn(f)
+		byzantine = 1 + r.intn(min(f, 8))
 	}
 	free := make([]int, p.members)
 	for i := range free {
@@ -107,11 +138,15 @@ func (p *plan) drawMembers(r *rng) {
 		free = append(free[:i], free[i+1:]...)
 		return m
 	}
+	if p.closeEvery > 0 && p.members <= largeSet && r.chance(700) {
+		p.changing = true
+		p.people += r.intn(4)
+	}
 	for range byzantine {
 		p.adversaries = append(p.adversaries, placement{take(), adversaryNames[r.intn(len(adversaryNames))]})
 	}
 	if f > byzantine && r.chance(250) {
-		p.dead |= setOf(take())
+		p.dead = p.dead.with(take())
 	}
 	if r.chance(200) {
 		p.fullNodes = 1 + r.intn(2)
@@ -130,7 +165,7 @@ func (p *plan) drawClocks(r *rng) {
 // goes wrong at once shows less than one in which a few things do.
 func (p *plan) drawFaults(r *rng) {
 	all, d := p.nodes(), p.delta*millisecond
-	everyone := nodeSet(1)<<all - 1
+	everyone := firstNodes(all)
 	span := func(shortest, longest int64) (from, until int64) {
 		from = r.between(0, p.chaos)
 		return from, min(from+d*r.between(shortest, longest), p.chaos)
@@ -145,8 +180,8 @@ func (p *plan) drawFaults(r *rng) {
 	for range some(400, 4) { // partitions: two cuts
 		from, until := span(3, 40)
 		side := r.subset(all)
-		add(incident{kind: faultCut, at: from, until: until, src: side, dst: everyone &^ side})
-		add(incident{kind: faultCut, at: from, until: until, src: everyone &^ side, dst: side})
+		add(incident{kind: faultCut, at: from, until: until, src: side, dst: everyone.without(side)})
+		add(incident{kind: faultCut, at: from, until: until, src: everyone.without(side), dst: side})
 	}
 	for range some(350, 5) {
 		from, until := span(3, 40)
@@ -166,6 +201,14 @@ func (p *plan) drawFaults(r *rng) {
 			add(incident{kind: faultClock, at: from, node: r.intn(all), amount: r.between(-step, step) * millisecond})
 		}
 	}
+	for range some(150, 2) {
+		from, _ := span(1, 1)
+		add(incident{kind: faultPower, at: from, src: everyone, amount: d * r.between(0, 5)})
+	}
+	for range some(200, 3) {
+		from, until := span(5, 60)
+		add(incident{kind: faultSlow, at: from, until: until, src: r.subset(all), dst: r.subset(all), amount: d * r.between(1, 6) / 2})
+	}
 	for range some(250, 4) {
 		from, _ := span(1, 1)
 		add(incident{kind: faultPause, at: from, node: r.intn(all), amount: d * r.between(1, 20)})
@@ -174,8 +217,11 @@ func (p *plan) drawFaults(r *rng) {
 		from, _ := span(1, 1)
 		add(incident{kind: faultMute, at: from, node: r.intn(all), amount: d * r.between(1, 20)})
 	}
-	p.drawRestores(r.fork(6), add)
+	if !p.changing { // an observer needs the members of its own epoch
+		p.drawRestores(r.fork(6), add)
+	}
 	p.drawAttacks(r.fork(5), add)
+	p.drawJumps(r.fork(9), add)
 }
 
 // drawRestores brings members back from an old copy of their disk, as few as leave
@@ -183,9 +229,9 @@ func (p *plan) drawFaults(r *rng) {
 func (p *plan) drawRestores(r *rng, add func(incident)) {
 	bad := p.dead
 	for _, a := range p.adversaries {
-		bad |= setOf(a.member)
+		bad = bad.with(a.member)
 	}
-	spare := p.members - quorums[p.members]
+	spare := p.members - quorumOf(p.members)
 	for i := range p.members {
 		if bad.has(i) {
 			spare--
@@ -206,7 +252,7 @@ func (p *plan) drawRestores(r *rng, add func(incident)) {
 // exactly one node holds what decides a view.
 func (p *plan) drawAttacks(r *rng, add func(incident)) {
 	all, d := p.nodes(), p.delta*millisecond
-	everyone := nodeSet(1)<<all - 1
+	everyone := firstNodes(all)
 	window := func(views int64) (from, until int64) {
 		from = r.between(0, p.chaos*3/4)
 		return from, min(from+d*r.between(2, views), p.chaos)
@@ -218,8 +264,8 @@ func (p *plan) drawAttacks(r *rng, add func(incident)) {
 		add(incident{kind: faultWithhold, at: from, until: until, kinds: kindsOf(consensus.Finalize), dst: knows})
 		if r.chance(500) {
 			later := min(until+d*r.between(5, 30), p.chaos)
-			add(incident{kind: faultCut, at: until - d/2, until: later, src: knows, dst: everyone &^ knows})
-			add(incident{kind: faultCut, at: until - d/2, until: later, src: everyone &^ knows, dst: knows})
+			add(incident{kind: faultCut, at: until - d/2, until: later, src: knows, dst: everyone.without(knows)})
+			add(incident{kind: faultCut, at: until - d/2, until: later, src: everyone.without(knows), dst: knows})
 		}
 	}
 	for _, a := range p.adversaries { // a leader can only lie about views that are not final

@@ -25,6 +25,12 @@ func (nd *node) persist() {
 		nd.synced()
 		return
 	}
+	if nd.w.plants(SendBeforeSync) && nd.honest() {
+		for i := range nd.effects.Broadcast {
+			nd.emit(-1, &nd.effects.Broadcast[i], everyNode)
+		}
+		nd.effects.Broadcast = nil
+	}
 	nd.strike()
 	if nd.dies(crashBeforePersist, 0) {
 		return
@@ -48,6 +54,7 @@ func (nd *node) synced() {
 	if !nd.sendAll() || nd.w.failed() {
 		return
 	}
+	nd.handOverEarly()
 	nd.work.join(&nd.effects)
 	nd.persisted = persisted
 	if persisted && nd.w.plan.eager {
@@ -57,6 +64,22 @@ func (nd *node) synced() {
 		return
 	}
 	nd.begin()
+}
+
+// handOverEarly is a planted mistake: see EarlyHandover.
+func (nd *node) handOverEarly() {
+	if !nd.w.plants(EarlyHandover) || !nd.honest() {
+		return
+	}
+	for i := range nd.effects.Persist {
+		c := nd.effects.Persist[i].Certificate
+		if c == nil || c.Kind != consensus.Notarize {
+			continue
+		}
+		if b := nd.w.blocks[c.Block]; nd.w.closes(b) && nd.executed[b.Hash] {
+			nd.effects.Commit = append(nd.effects.Commit, *c)
+		}
+	}
 }
 
 func (k *work) join(eff *consensus.Effects) {
@@ -75,7 +98,7 @@ func (nd *node) sendAll() bool {
 	if dying {
 		reached = nd.w.rng.subset(len(nd.w.nodes))
 	} else {
-		reached = ^nodeSet(0)
+		reached = everyNode
 	}
 	for i := range eff.Broadcast {
 		nd.emit(-1, &eff.Broadcast[i], reached)
@@ -103,7 +126,7 @@ func (nd *node) sendAll() bool {
 
 // emit sends one message to a member or, with −1, to all, as far as reached goes.
 func (nd *node) emit(to int, m *consensus.Message, reached nodeSet) {
-	if nd.adversary != nil {
+	if nd.adversary != nil && nd.self >= 0 {
 		nd.adversary.send(nd, to, m)
 		return
 	}
@@ -119,10 +142,12 @@ func (nd *node) transmit(to int, m *consensus.Message, reached nodeSet) {
 	}
 	nd.w.checks.sent(nd, m)
 	nd.w.sent++
+	set := nd.w.set(nd.coreEpoch)
 	for i, peer := range nd.w.nodes {
+		member := set.of(peer.validator)
 		switch {
-		case i == nd.id || !reached.has(i) || to >= 0 && peer.self != to:
-		case peer.self < 0 && (m.Certificate == nil || m.Certificate.Kind != consensus.Finalize):
+		case i == nd.id || !reached.has(i) || to >= 0 && member != to:
+		case member < 0 && (m.Certificate == nil || m.Certificate.Kind != consensus.Finalize):
 		default:
 			nd.w.network.send(nd.id, i, p)
 		}
@@ -213,7 +238,7 @@ func (nd *node) answered(in input) {
 
 // execute runs a block on its parent's state.
 func (nd *node) execute(h crypto.Hash) consensus.Executed {
-	b := nd.disk.view.body(h)
+	b := nd.body(h)
 	switch {
 	case b == nil:
 		return consensus.Executed{Block: h, Status: consensus.ExecutionNoBody}
@@ -248,7 +273,7 @@ func (nd *node) build(r *consensus.BuildRequest) input {
 	if parent == nil || !nd.hasState(parent) {
 		return input{event: consensus.Built{View: r.View, Failed: true}}
 	}
-	b := nd.w.newBlock(nd.self, r, parent, nd.candidates(parent), 0)
+	b := nd.w.newBlock(nd.validator, r, parent, nd.candidates(parent), 0)
 	nd.hold(b)
 	nd.store(b)
 	return input{event: consensus.Built{View: r.View, Block: b.Block, Closing: nd.w.closes(b)}}

@@ -8,8 +8,9 @@ func (w *world) happen(f *incident) {
 		return
 	}
 	w.trace.line(w, nil, "fault %s", f)
+	w.saw(sawFault + occurrence(f.kind) - 1)
 	switch f.kind {
-	case faultCut, faultWithhold, faultStrike:
+	case faultCut, faultWithhold, faultStrike, faultSlow:
 		w.network.active = append(w.network.active, *f)
 	case faultCrash:
 		w.nodes[f.node].arm(f.point, f.amount)
@@ -17,6 +18,13 @@ func (w *world) happen(f *incident) {
 		for _, nd := range w.nodes {
 			if f.src.has(nd.id) {
 				nd.arm(crashNow, w.rng.between(0, f.amount))
+			}
+		}
+	case faultPower:
+		for _, nd := range w.nodes {
+			if f.src.has(nd.id) && nd.up {
+				nd.armed, nd.downFor = crashNow, w.rng.between(0, f.amount)
+				nd.crash(0)
 			}
 		}
 	case faultClock:
@@ -89,7 +97,7 @@ func (nd *node) restore(down int64) {
 // Adversaries stay, and so do the members that the plan leaves dead.
 func (w *world) heal() {
 	w.countAhead()
-	w.healed = true
+	w.healed, w.healedAt = true, w.now
 	w.network.active = nil
 	for _, nd := range w.nodes {
 		nd.crashArmed = false

@@ -56,12 +56,13 @@ func (n *network) send(from, to int, p *packet) {
 	if w.rng.chance(pr.loss) {
 		return
 	}
+	slow := n.slowed(from, to)
 	copies := 1
 	if w.rng.chance(pr.duplicate) {
 		copies++
 	}
 	for range copies {
-		delay := w.rng.between(pr.latencyLow, pr.latencyHigh)
+		delay := w.rng.between(pr.latencyLow, pr.latencyHigh) + slow
 		if w.rng.chance(pr.spike) {
 			delay += w.rng.between(0, pr.spikeHigh)
 		}
@@ -92,6 +93,16 @@ func (n *network) blocked(from, to int, p *packet) bool {
 		}
 	}
 	return false
+}
+
+// slowed is by how much active faults delay what passes from one node to another.
+func (n *network) slowed(from, to int) (delay int64) {
+	for i := range n.active {
+		if f := &n.active[i]; f.kind == faultSlow && f.src.has(from) && f.dst.has(to) {
+			delay += f.amount
+		}
+	}
+	return delay
 }
 
 // carries says whether p tells of a vote of one of kinds, on its own or in a

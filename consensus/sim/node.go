@@ -12,7 +12,8 @@ import (
 type node struct {
 	w         *world
 	id        int
-	self      int       // member index, −1 for a full node
+	validator int       // its number, −1 for a full node
+	self      int       // member index in the core's epoch, −1 for no member
 	adversary adversary // nil for an honest node
 
 	// What survives a crash.
@@ -53,8 +54,9 @@ type node struct {
 	known     map[uint32]bool // in the pool or final
 	working   bool            // last WorkPending
 	wanted    []want
-	reported  map[int]bool  // members that told an observer their view
-	toldAt    map[int]int64 // by peer: when it was last answered across epochs
+	loose     map[crypto.Hash]*block // bodies on their way to the disk
+	reported  map[int]bool           // members that told an observer their view
+	toldAt    map[int]int64          // by peer: when it was last answered across epochs
 }
 
 // input is one thing for the core; body comes with a proposal or a fetched block.
@@ -98,6 +100,7 @@ func (nd *node) start() {
 	nd.inbox, nd.wanted, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, 0, nil, nil
 	nd.executed, nd.toldAt = map[crypto.Hash]bool{}, map[int]int64{}
 	nd.known, nd.pool = map[uint32]bool{}, nil
+	nd.loose = map[crypto.Hash]*block{}
 	db := &nd.disk.view
 	for _, b := range db.chain {
 		for _, t := range b.transactions {
@@ -130,13 +133,18 @@ func (nd *node) start() {
 // ledger is ahead of it.
 func (nd *node) newCore() consensus.Effects {
 	db := &nd.disk.view
-	if nd.marked && nd.coreEpoch < db.floor.epoch && len(nd.reported) >= quorums[nd.w.plan.members] {
+	if nd.marked && nd.coreEpoch < db.floor.epoch && len(nd.reported) >= nd.w.set(nd.coreEpoch).quorum {
 		nd.recollected() // all it can have signed is of the epoch that has ended
 	}
 	nd.reported = map[int]bool{}
+	nd.self = nd.w.set(db.floor.epoch).of(nd.validator)
 	cfg := nd.w.config(nd)
 	cfg.Root = consensus.Root{Block: db.floor.block.Block, View: db.floor.view, Finalization: db.floor.finalization}
-	core, effects, err := consensus.New(cfg, voteLog(db.records), nd.mono(), nd.wall())
+	records := voteLog(db.records)
+	if nd.w.plants(LogEmptied) && nd.honest() {
+		records = nil
+	}
+	core, effects, err := consensus.New(cfg, records, nd.mono(), nd.wall())
 	if err != nil {
 		nd.w.violate("restart", "n%d cannot start from its own records: %v", nd.id, err)
 		return effects
@@ -203,7 +211,7 @@ func (nd *node) deliver(p *packet) {
 }
 
 func (nd *node) receive(p *packet) {
-	m, from := p.message, nd.w.nodes[p.from].self
+	m, from := p.message, nd.memberOf(nd.w.nodes[p.from])
 	if nd.adversary != nil && !nd.adversary.receive(nd, p) {
 		return
 	}
@@ -262,7 +270,10 @@ func (nd *node) feed(in input, all *consensus.Effects) {
 	case in.chain != nil:
 		nd.adopt(in.chain, all)
 		return
-	case nd.otherEpoch(in):
+	case nd.otherEpoch(in), !nd.verified(in, all):
+		return
+	case in.body != nil && (nd.w.plan.slowBodies || nd.w.plants(BodyForgotten)):
+		nd.storeLater(in, all)
 		return
 	case in.body != nil:
 		nd.store(in.body)
@@ -273,6 +284,41 @@ func (nd *node) feed(in input, all *consensus.Effects) {
 	if in.body != nil {
 		nd.step(consensus.BlockDurable{Block: in.body.Block}, all)
 	}
+}
+
+// storeLater takes a body as a store does that writes it in the background: the
+// core hears of it at once, and that it is durable when it is.
+func (nd *node) storeLater(in input, all *consensus.Effects) {
+	nd.loose[in.body.Hash] = in.body
+	nd.step(in.event, all)
+	if nd.w.plants(BodyForgotten) {
+		nd.step(consensus.BlockDurable{Block: in.body.Block}, all)
+		return
+	}
+	nd.w.queue.push(event{
+		at: nd.w.now + nd.w.syncTime(), kind: evStored, node: int32(nd.id), generation: nd.generation,
+		packet: &packet{request: &request{block: in.body.Hash}},
+	})
+}
+
+// stored is the end of that.
+func (nd *node) stored(h crypto.Hash) {
+	b := nd.loose[h]
+	if b == nil {
+		return
+	}
+	delete(nd.loose, h)
+	nd.store(b)
+	nd.first(input{event: consensus.BlockDurable{Block: b.Block}})
+	nd.run()
+}
+
+// body is a block that this process can read, on disk or not yet.
+func (nd *node) body(h crypto.Hash) *block {
+	if b := nd.loose[h]; b != nil {
+		return b
+	}
+	return nd.disk.view.body(h)
 }
 
 // store appends a body to the log, unsynced, unless it is there.
@@ -295,7 +341,16 @@ func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
 	w.traceStep(nd, ev, &eff)
 	join(all, &eff)
 	nd.status = nd.core.Status()
-	if eff.Twin != nil && nd.honest() && !w.careless {
+	if nd.honest() {
+		for i := range eff.Persist {
+			if v := eff.Persist[i].Vote; v != nil {
+				w.checks.clock(nd, v)
+			}
+		}
+		w.checks.kept(nd, ev)
+	}
+	w.checks.deadlines.stepped(nd, &eff)
+	if eff.Twin != nil && nd.honest() && !w.plants(CopyVotes) {
 		w.violate("twin", "n%d takes its own %s for that of another process", nd.id, describeVote(eff.Twin))
 	}
 	if nd.marked && !nd.status.Observing {

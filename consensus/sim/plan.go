@@ -53,9 +53,11 @@ const (
 	faultMute                          // node's driver tells its core to sign nothing for amount
 	faultBackup                        // node's disk is copied
 	faultRestore                       // node dies and comes back with that copy, as an observer
+	faultPower                         // all of src die at once, and nothing that was not synced survives
+	faultSlow                          // what src sends to dst takes amount longer
 )
 
-var faultNames = [...]string{"", "cut", "withhold", "crash", "blackout", "strike", "clock", "pause", "mute", "backup", "restore"}
+var faultNames = [...]string{"", "cut", "withhold", "crash", "blackout", "strike", "clock", "pause", "mute", "backup", "restore", "power loss", "slow"}
 
 // incident is one thing that goes wrong between at and until (µs).
 type incident struct {
@@ -91,7 +93,9 @@ func (f incident) String() string {
 		fmt.Fprintf(&b, " %s from all but %s until %.1fms", f.kinds, f.dst, float64(f.until)/1000)
 	case faultCrash:
 		fmt.Fprintf(&b, " n%d %s, down %.1fms", f.node, crashPointNames[f.point], float64(f.amount)/1000)
-	case faultBlackout:
+	case faultSlow:
+		fmt.Fprintf(&b, " %s to %s by %.1fms until %.1fms", f.src, f.dst, float64(f.amount)/1000, float64(f.until)/1000)
+	case faultBlackout, faultPower:
 		fmt.Fprintf(&b, " %s, down up to %.1fms", f.src, float64(f.amount)/1000)
 	case faultStrike:
 		fmt.Fprintf(&b, " %s at their %s votes, %s, down up to %.1fms, until %.1fms", f.src, f.kinds,
@@ -110,7 +114,7 @@ func (f incident) String() string {
 
 func (s nodeSet) String() string {
 	var parts []string
-	for i := range 64 {
+	for i := range maxNodes {
 		if s.has(i) {
 			parts = append(parts, fmt.Sprint(i))
 		}
@@ -135,7 +139,11 @@ func kindName(k consensus.Kind) string {
 // plan is everything that a seed decides before virtual time starts.
 type plan struct {
 	seed        uint64
-	members     int
+	members     int  // of the first epoch: validators 0 to members-1
+	people      int  // validators, members of some epoch or of none
+	changing    bool // the set changes with each epoch
+	sets        []memberSet
+	setDraws    *rng
 	fullNodes   int
 	epoch       uint32
 	adversaries []placement // at most ⌊(members−1)/3⌋ members
@@ -157,6 +165,11 @@ type plan struct {
 	wallSkew      []int64 // ms per node
 	drift         []int64 // parts per million of the monotonic clock
 	maxSkew       int64   // ms; bound of skews and steps together
+	jumps         bool    // some wall clock steps by up to an hour
+	dark          bool    // an hour without a quorum, or without notarizations
+	still         bool    // no more work after healing
+	lazyPrune     bool    // stores keep vote records longer than they must
+	slowBodies    bool    // bodies are written in the background
 }
 
 // placement puts an adversary on a member.
@@ -165,7 +178,7 @@ type placement struct {
 	name   string
 }
 
-func (p *plan) nodes() int { return p.members + p.twins() + p.fullNodes }
+func (p *plan) nodes() int { return p.people + p.twins() + p.fullNodes }
 
 func (p *plan) twins() int {
 	n := 0
@@ -179,17 +192,18 @@ func (p *plan) twins() int {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d members, %d full nodes, epoch %d, Δ %d ms (at most %d), interval %d, heartbeat %d\n",
-		p.seed, p.members, p.fullNodes, p.epoch, p.delta, p.deltaMax, p.minInterval, p.heartbeat)
+	fmt.Fprintf(&b, "seed %d: %d members of %d validators (changing %v), %d full nodes, epoch %d, Δ %d ms (at most %d), interval %d, heartbeat %d\n",
+		p.seed, p.members, p.people, p.changing, p.fullNodes, p.epoch, p.delta, p.deltaMax, p.minInterval, p.heartbeat)
 	for _, a := range p.adversaries {
-		fmt.Fprintf(&b, "  member %d is a %s\n", a.member, a.name)
+		fmt.Fprintf(&b, "  validator %d is a %s\n", a.member, a.name)
 	}
-	if p.dead != 0 {
+	if p.dead != (nodeSet{}) {
 		fmt.Fprintf(&b, "  %s stay down\n", p.dead)
 	}
 	fmt.Fprintf(&b, "  before healing: %s\n  after healing:  %s\n", p.before, p.after)
 	fmt.Fprintf(&b, "  a transaction each %.1fms but in %d lulls, batch %d (eager %v), inbox %d, poll each %dms, sync beyond %d heights, epochs of %d, wall skews %v ms, drifts %v ppm\n",
 		float64(p.arrivalMean)/1000, len(p.lulls), p.batch, p.eager, p.inbox, p.pollEvery/millisecond, p.syncGap, p.closeEvery, p.wallSkew, p.drift)
+	fmt.Fprintf(&b, "  dark %v, still %v, vote records kept %v, bodies written late %v\n", p.dark, p.still, p.lazyPrune, p.slowBodies)
 	for _, f := range p.incidents {
 		fmt.Fprintf(&b, "  %s\n", f)
 	}

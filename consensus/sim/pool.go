@@ -87,7 +87,7 @@ func (nd *node) announce(a consensus.Announce) {
 	leader := nd.core.Status().Leader
 	p := &packet{from: nd.id, pending: append([]uint32(nil), nd.pool[:min(len(nd.pool), announceLimit)]...)}
 	for i, peer := range nd.w.nodes {
-		if peer.self >= 0 && (a == consensus.AnnounceAll || peer.self == leader) {
+		if member := nd.memberOf(peer); member >= 0 && (a == consensus.AnnounceAll || member == leader) {
 			nd.w.network.send(nd.id, i, p)
 		}
 	}

@@ -17,6 +17,7 @@ const (
 	evResume                         // a paused node goes on
 	evUnmute                         // a muted node may sign again
 	evSeek                           // a wanted body has not come
+	evStored                         // a body is on the disk
 )
 
 // event is one entry of the queue. generation ties it to one life of a node: what

@@ -24,9 +24,11 @@ func (nd *node) randomPeer() int {
 	if len(nd.w.nodes) == 1 {
 		return nd.id
 	}
-	i := nd.w.rng.intn(len(nd.w.nodes) - 1)
-	if nd.w.nodes[i].self < 0 && nd.w.rng.chance(800) { // members are asked first
-		i = nd.w.rng.intn(nd.w.plan.members)
+	i, set := nd.w.rng.intn(len(nd.w.nodes)-1), nd.w.set(nd.coreEpoch)
+	if set.of(nd.w.nodes[i].validator) < 0 && nd.w.rng.chance(800) { // members are asked first
+		if i = set.members[nd.w.rng.intn(len(set.members))]; i != nd.id {
+			return i
+		}
 	}
 	if i >= nd.id {
 		i = (i + 1) % len(nd.w.nodes)
@@ -40,6 +42,9 @@ func (nd *node) ask(peer int, r *request) {
 
 // want looks for a body in the own store, then asks peers, one after another.
 func (nd *node) want(h crypto.Hash) {
+	if nd.loose[h] != nil {
+		return // its write is under way
+	}
 	if b := nd.disk.view.body(h); b != nil {
 		nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
 		return
@@ -100,8 +105,8 @@ func (nd *node) forget(h crypto.Hash) {
 func (nd *node) poll() {
 	nd.w.queue.push(event{at: nd.w.now + nd.w.plan.pollEvery, kind: evPoll, node: int32(nd.id), generation: nd.generation})
 	nd.ask(nd.randomPeer(), &request{head: true})
-	if nd.marked && len(nd.reported) < quorums[nd.w.plan.members] {
-		for i := range nd.w.plan.members {
+	if set := nd.w.set(nd.coreEpoch); nd.marked && len(nd.reported) < set.quorum {
+		for _, i := range set.members {
 			nd.ask(i, &request{report: true, epoch: nd.coreEpoch})
 		}
 	}
@@ -191,7 +196,7 @@ func (nd *node) accept(from int, r *response) {
 			nd.w.saw(sawFetchBlock)
 			nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
 		}
-		if member := nd.w.nodes[from].self; r.view > 0 && r.epoch == nd.coreEpoch && nd.marked {
+		if member := nd.memberOf(nd.w.nodes[from]); r.view > 0 && r.epoch == nd.coreEpoch && nd.marked {
 			nd.enqueue(input{event: consensus.ViewReported{From: member, View: r.view}, from: from, epoch: r.epoch})
 		}
 	}

@@ -1,5 +1,7 @@
 package sim
 
+import "math/bits"
+
 // rng is SplitMix64: small, fast, and the same on every version of Go, so that a
 // kept seed stays a bug report.
 type rng struct{ state uint64 }
@@ -39,18 +41,56 @@ func (r *rng) chance(permille int) bool {
 // fork is an independent generator: drawing from one does not move the other.
 func (r *rng) fork(label uint64) *rng { return &rng{state: mix(r.state ^ mix(label))} }
 
-// nodeSet is a set of node numbers below 64.
-type nodeSet uint64
+// nodeSet is a set of node, or member, numbers below 128.
+type nodeSet struct{ low, high uint64 }
+
+// maxNodes is how many nodes a world may have.
+const maxNodes = 128
 
 func setOf(nodes ...int) nodeSet {
 	var s nodeSet
 	for _, i := range nodes {
-		s |= 1 << i
+		s = s.with(i)
 	}
 	return s
 }
 
-func (s nodeSet) has(i int) bool { return s>>i&1 != 0 }
+// firstNodes is the set of the first n nodes.
+func firstNodes(n int) nodeSet {
+	if n < 64 {
+		return nodeSet{low: 1<<n - 1}
+	}
+	return nodeSet{low: ^uint64(0), high: 1<<(n-64) - 1}
+}
+
+// everyNode holds every number.
+var everyNode = nodeSet{^uint64(0), ^uint64(0)}
+
+func (s nodeSet) has(i int) bool {
+	if i < 64 {
+		return s.low>>i&1 != 0
+	}
+	return s.high>>(i-64)&1 != 0
+}
+
+func (s nodeSet) with(i int) nodeSet {
+	if i < 64 {
+		s.low |= 1 << i
+	} else {
+		s.high |= 1 << (i - 64)
+	}
+	return s
+}
+
+func (s nodeSet) without(o nodeSet) nodeSet { return nodeSet{s.low &^ o.low, s.high &^ o.high} }
+
+func (s nodeSet) count() int { return bits.OnesCount64(s.low) + bits.OnesCount64(s.high) }
 
 // subset draws each of the first n nodes with one half.
-func (r *rng) subset(n int) nodeSet { return nodeSet(r.next()) & (1<<n - 1) }
+func (r *rng) subset(n int) nodeSet {
+	s, all := nodeSet{low: r.next()}, firstNodes(n)
+	if n > 64 {
+		s.high = r.next()
+	}
+	return nodeSet{s.low & all.low, s.high & all.high}
+}

@@ -32,12 +32,20 @@ type stage struct {
 func (w *world) advance() {
 	s := &w.stage
 	w.queue.push(event{at: w.now + w.delta()/2, kind: evPhase})
+	if w.healed {
+		w.live(func(nd *node) bool { w.checks.deadlines.late(nd, w.healedAt); return true })
+	}
 	switch s.phase {
 	case phaseChaos:
 		w.heal()
 		s.begin(w, phaseLive)
 		s.bound = w.recoveryBound()
 		s.target = w.highest() + 2
+		if w.plan.still { // nothing new is asked for: what there is must become final
+			w.withdraw()
+			s.begin(w, phaseSettle)
+			return
+		}
 		w.trackOne()
 	case phaseLive:
 		if w.recovered(s.target) {

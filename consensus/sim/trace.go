@@ -80,7 +80,7 @@ func describeCertificate(c *consensus.Certificate) string {
 		return "none"
 	}
 	var who []string
-	for i := range 64 {
+	for i := range maxNodes {
 		if c.Signers.Has(i) {
 			who = append(who, fmt.Sprint(i))
 		}

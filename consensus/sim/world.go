@@ -13,9 +13,10 @@ import (
 
 // Options are what a run depends on besides its seed.
 type Options struct {
-	Seed   uint64
-	Faults []fault.Fault // planted in every honest core
-	Trace  io.Writer     // nil = no trace
+	Seed    uint64
+	Faults  []fault.Fault // planted in every honest core
+	Drivers []DriverFault // and in every honest driver
+	Trace   io.Writer     // nil = no trace
 }
 
 // Result is what one run came to.
@@ -54,11 +55,12 @@ type world struct {
 	nodes     []*node
 	genesis   *block
 	blocks    map[crypto.Hash]*block
-	addresses []crypto.Address
 	faults    fault.Set
 	checks    checks
 	violation *Violation
-	careless  bool     // restored copies vote at once, for a test
+	mistakes  []DriverFault // planted in every honest driver
+	digests   map[consensus.Subject]crypto.Hash
+	healedAt  int64    // µs
 	ignored   []string // rules that do not end the run, for tests of checkers
 	healed    bool
 	stage     stage
@@ -92,22 +94,24 @@ func newWorld(o Options) *world {
 	p := draw(o.Seed)
 	w := &world{
 		plan: p, rng: (&rng{state: mix(o.Seed)}).fork(99),
-		blocks: map[crypto.Hash]*block{}, faults: fault.Of(o.Faults...), trace: trace{out: o.Trace},
+		blocks: map[crypto.Hash]*block{}, faults: fault.Of(o.Faults...), mistakes: o.Drivers, digests: map[consensus.Subject]crypto.Hash{}, trace: trace{out: o.Trace},
 	}
 	w.network.w = w
-	for i := range p.members {
-		w.addresses = append(w.addresses, address(i))
-	}
+	w.plan.set(p.epoch)
+	w.countPlan()
 	w.genesis = (&block{Block: consensus.Block{Epoch: p.epoch, Timestamp: wallEpoch - 10_000}}).seal(o.Seed)
 	w.blocks[w.genesis.Hash] = w.genesis
 	w.checks.init(w)
-	for i := range p.members {
+	for i := range p.people {
 		w.addNode(i)
 	}
 	for _, a := range p.adversaries {
 		if a.name == "twins" {
 			w.addNode(a.member)
 		}
+	}
+	if w.plants(TwoProcesses) {
+		w.addNode(0)
 	}
 	for range p.fullNodes {
 		w.addNode(-1)
@@ -121,14 +125,14 @@ func newWorld(o Options) *world {
 	return w
 }
 
-func (w *world) addNode(self int) {
+func (w *world) addNode(validator int) {
 	id := len(w.nodes)
 	nd := &node{
-		w: w, id: id, self: self, disk: newDisk(w.genesis, w.plan.epoch),
-		wallSkew: w.plan.wallSkew[id], drift: w.plan.drift[id],
+		w: w, id: id, validator: validator, self: -1, disk: newDisk(w.genesis, w.plan.epoch, w.plan.lazyPrune),
+		wallSkew: w.plan.wallSkew[id%len(w.plan.wallSkew)], drift: w.plan.drift[id%len(w.plan.drift)],
 	}
 	for _, a := range w.plan.adversaries {
-		if a.member == self {
+		if a.member == validator {
 			nd.adversary = newAdversary(a.name)
 		}
 	}
@@ -154,7 +158,7 @@ func (w *world) play() {
 			w.violate("liveness", "nothing is left to happen")
 			return
 		}
-		if count == eventLimit {
+		if count == eventLimit*(1+len(w.nodes)/largeSet) {
 			w.violate("storm", "%d events and no end", count)
 			return
 		}
@@ -200,6 +204,8 @@ func (w *world) handle(e *event) {
 		nd.poll()
 	case evSeek:
 		nd.timedOut(e.packet.request.block, int(e.arg))
+	case evStored:
+		nd.stored(e.packet.request.block)
 	case evDisrupt:
 		nd.disrupt()
 	case evUnmute:
@@ -255,23 +261,30 @@ func (w *world) config(nd *node) consensus.Config {
 	p := w.plan
 	c := consensus.Config{
 		Network: consensus.Network{ChainID: p.seed, Genesis: w.genesis.Hash},
-		Epoch:   nd.disk.view.floor.epoch, Members: w.addresses, Self: nd.self,
-		Sign:  func(d crypto.Hash) crypto.Signature { return sign(nd.self, d) },
+		Epoch:   nd.disk.view.floor.epoch, Self: nd.self,
+		Sign:  func(d crypto.Hash) crypto.Signature { return sign(nd.validator, d) },
 		Delta: p.delta, DeltaMax: p.deltaMax, MinInterval: p.minInterval, Heartbeat: p.heartbeat,
 	}
-	c.Observer = nd.marked && !w.careless
+	for _, v := range w.set(c.Epoch).members {
+		c.Members = append(c.Members, address(v))
+	}
+	c.Observer = nd.marked && !w.plants(CopyVotes)
 	if nd.honest() {
 		c.Fault = w.faults
+		if w.plants(ShortDeadlines) {
+			c.Delta = max(1, p.delta/20)
+			c.DeltaMax = c.Delta
+		}
 	}
 	return c
 }
 
 // newBlock makes a block as a request asks for it.
-func (w *world) newBlock(member int, r *consensus.BuildRequest, parent *block, transactions []uint32, salt uint64) *block {
+func (w *world) newBlock(validator int, r *consensus.BuildRequest, parent *block, transactions []uint32, salt uint64) *block {
 	b := &block{
 		Block: consensus.Block{
 			Parent: parent.Hash, Height: parent.Height + 1, Epoch: r.Epoch, View: r.View,
-			Proposer: address(member), Timestamp: r.MinTimestamp,
+			Proposer: address(validator), Timestamp: r.MinTimestamp,
 		},
 		transactions: transactions, parent: parent,
 	}

@@ -1,0 +1,95 @@
+package sim
+
+import "cairn/consensus"
+
+// deadlineCheck: nobody gives a view up early without a reason that the rules
+// know, and after healing nobody waits longer than the rules say.
+type deadlineCheck struct {
+	w     *world
+	nodes []viewOf
+}
+
+// viewOf is how long a node is in its view.
+type viewOf struct {
+	generation uint32
+	epoch      uint32
+	view       uint64
+	entered    int64 // µs
+	armed      int64 // µs since when the view is seen armed, −1 = not
+}
+
+func (c *deadlineCheck) of(nd *node) *viewOf {
+	for len(c.nodes) <= nd.id {
+		c.nodes = append(c.nodes, viewOf{armed: -1})
+	}
+	return &c.nodes[nd.id]
+}
+
+// stepped notes entries, and looks at nullify votes just signed. A view may be
+// given up before 2Δ only if its leader or n−q+1 others gave it up, if the leader
+// is Byzantine or ourselves, or if the leader was silent for a rotation; but
+// nobody is silent while finality lags by more than one.
+func (c *deadlineCheck) stepped(nd *node, eff *consensus.Effects) {
+	x, s := c.of(nd), &nd.status
+	if x.generation != nd.generation || x.epoch != nd.coreEpoch || x.view != s.View {
+		*x = viewOf{generation: nd.generation, epoch: nd.coreEpoch, view: s.View, entered: c.w.now, armed: -1}
+	}
+	if s.Armed && x.armed < 0 {
+		x.armed = c.w.now
+	}
+	for i := range eff.Persist {
+		if v := eff.Persist[i].Vote; v != nil && v.Kind == consensus.Nullify && nd.honest() {
+			c.early(nd, x, v)
+		}
+	}
+}
+
+func (c *deadlineCheck) early(nd *node, x *viewOf, v *consensus.Vote) {
+	w, set := c.w, c.w.set(v.Epoch)
+	n := uint64(len(set.members))
+	waited := w.now - x.entered
+	if v.View != x.view {
+		waited = 0
+	}
+	if waited >= w.delta()*19/10 || v.View-nd.status.LastFinalizedView <= n { // the drift of a clock is small
+		return
+	}
+	leader := int((v.View + uint64(v.Epoch)) % n)
+	if leader == nd.self || !w.nodes[set.members[leader]].honest() {
+		return
+	}
+	gaveUp := nodeSet{}
+	if e := w.checks.certificates[v.Epoch]; e != nil {
+		gaveUp = e.tallies[consensus.Subject{Kind: consensus.Nullify, Epoch: v.Epoch, View: v.View}].without(setOf(nd.self))
+	}
+	if gaveUp.has(leader) || gaveUp.count() > len(set.members)-set.quorum {
+		return
+	}
+	w.violate("early", "n%d gives view %d up after %.1f ms although its leader %d is honest and has not, and finality is stuck at view %d",
+		nd.id, v.View, float64(waited)/1000, leader, nd.status.LastFinalizedView)
+}
+
+// late is called again and again after healing: 3Δ' after a view was armed and a
+// proposal allowed, its end has come.
+func (c *deadlineCheck) late(nd *node, healed int64) {
+	x, s, p := c.of(nd), &nd.status, c.w.plan
+	if !s.Voting || x.armed < 0 || x.view != s.View || x.epoch != nd.coreEpoch || x.generation != nd.generation || nd.self < 0 {
+		return
+	}
+	n := uint64(len(c.w.set(nd.coreEpoch).members))
+	delta := p.delta
+	for range (s.View - s.LastFinalizedView - 1) / n {
+		if delta = min(2*delta, p.deltaMax); delta == p.deltaMax {
+			break
+		}
+	}
+	most := (3*delta + 3*p.delta + p.minInterval) * millisecond * 101 / 100
+	if c.w.now-max(x.armed, healed) <= most {
+		return
+	}
+	if v := c.w.checks.votes.of(nd).votes[place{x.epoch, x.view}]; v != nil && (v.nullify || v.finalize.Kind != 0) {
+		return
+	}
+	c.w.violate("late", "n%d waits in view %d (final %d) for %.1f ms, Δ' is %d ms", nd.id, s.View, s.LastFinalizedView,
+		float64(c.w.now-max(x.armed, healed))/1000, delta)
+}
