@@ -137,83 +137,103 @@ func (s *service) call(ctx context.Context, c *callable, args []reflect.Value) (
 	}
 }
 
-// reply is what goes back for a request; a nil body is nothing.
-type reply struct {
-	status int
-	body   []byte
-}
-
 // dispatch answers a request within its time: plain calls here, anything else by
 // go-ethereum's server. r carries the caller in its context.
-func (s *Server) dispatch(r *http.Request, body []byte, f *frame) reply {
+func (s *Server) dispatch(r *http.Request, body []byte, f *frame) *reply {
 	switch n := len(f.calls); {
 	case n == 0 || f.batch && n > s.service.limits.Batch || !jsonContent(r) || !json.Valid(body):
-		return s.foreign(r, body, time.Time{}) // runs no method
-	case !f.batch:
-		end := time.Now().Add(time.Duration(s.service.limits.RequestTime))
-		return reply{status: http.StatusOK, body: s.one(r, &f.calls[0], nil, end)}
+		status, answer := s.foreign(r, body, time.Time{}) // runs no method
+		out := &reply{status: status}
+		out.add(answer)
+		return out
+	case f.batch:
+		return s.batch(r, f)
 	}
-	return s.batch(r, f)
+	out := newReply()
+	a := s.one(r, &f.calls[0], time.Now().Add(time.Duration(s.service.limits.RequestTime)))
+	a.to(out)
+	return out
 }
 
 // batch answers calls one after the other. What does not fit, in time or in
 // bytes, is an error in its place.
-func (s *Server) batch(r *http.Request, f *frame) reply {
-	end := time.Now().Add(time.Duration(s.service.limits.RequestTime))
+func (s *Server) batch(r *http.Request, f *frame) *reply {
+	svc := s.service
+	end := time.Now().Add(time.Duration(svc.limits.RequestTime))
 	ctx, cancel := context.WithDeadline(r.Context(), end)
 	defer cancel()
 	r = r.WithContext(ctx)
-	out := append(make([]byte, 0, 128*len(f.calls)), '[')
+	out := newReply()
+	out.counted = true
 	var over *callError // of the rest of the batch
 	for i := range f.calls {
 		c := &f.calls[i]
 		if over == nil && ctx.Err() != nil {
 			over = errTimeout
 		}
-		if over != nil && c.id == nil && !c.odd {
+		var a answered
+		switch {
+		case over == nil:
+			a = s.one(r, c, end)
+		case c.id == nil && !c.odd:
 			continue // a notification
 		}
-		before := len(out)
-		if before > 1 {
-			out = append(out, ',')
-		}
-		start := len(out)
-		if over == nil {
-			out = s.one(r, c, out, end)
-		}
-		if over == nil && start > 1 && len(out) > s.service.limits.ResponseBytes {
-			over = errResponseTooLarge
-			out = out[:start]
+		if over == nil && a.size() > 0 {
+			over = svc.room(out, &a)
 		}
 		if over != nil {
-			out = appendError(out, c.id, over)
+			a = errorAnswer(c.id, over)
 		}
-		if len(out) == start { // a notification is not answered
-			out = out[:before]
+		if a.size() == 0 {
+			continue // a notification is not answered
 		}
+		before := out.size
+		if before == 0 {
+			out.addText("[")
+		} else {
+			out.addText(",")
+		}
+		a.to(out)
+		svc.waiting.Add(int64(out.size - before))
 	}
-	if len(out) == 1 {
-		return reply{status: http.StatusOK}
+	if out.size > 0 {
+		out.addText("]")
+		svc.waiting.Add(1)
 	}
-	return reply{status: http.StatusOK, body: append(out, ']')}
-}
-
-// one appends the answer of one call, if it has one.
-func (s *Server) one(r *http.Request, c *call, out []byte, end time.Time) []byte {
-	before := len(out)
-	out = s.answerCall(r, c, out, end)
-	s.service.meters.answered(s.service.meters.method(c.name()), out[before:])
 	return out
 }
 
-func (s *Server) answerCall(r *http.Request, c *call, out []byte, end time.Time) []byte {
+// room says why an answer does not fit into a batch any more. The first of a
+// batch always does.
+func (s *service) room(out *reply, a *answered) *callError {
+	switch {
+	case out.size > 0 && out.size+a.size() > s.limits.ResponseBytes:
+		return errResponseTooLarge
+	case out.size+a.size() > smallAnswer && s.waiting.Load()+int64(a.size()) > int64(s.limits.WaitingBytes):
+		s.meters.refused("memory")
+		return errTooMuchWaits
+	}
+	return nil
+}
+
+// one answers one call, if it wants an answer.
+func (s *Server) one(r *http.Request, c *call, end time.Time) answered {
+	a := s.answerCall(r, c, end)
+	if a.id == nil {
+		s.service.meters.answered(s.service.meters.method(c.name()), a.body)
+	}
+	return a
+}
+
+func (s *Server) answerCall(r *http.Request, c *call, end time.Time) answered {
 	svc := s.service
 	if err := svc.allowed(r.Context(), c); err != nil {
-		return appendError(out, c.id, err)
+		return errorAnswer(c.id, err)
 	}
 	m := svc.methods[string(c.name())]
 	if m == nil || !c.plain() {
-		return append(out, s.foreign(r, c.raw, end).body...)
+		_, body := s.foreign(r, c.raw, end)
+		return answered{body: body}
 	}
 	ctx := r.Context()
 	if _, ok := ctx.Deadline(); m.context && !ok {
@@ -223,26 +243,18 @@ func (s *Server) answerCall(r *http.Request, c *call, out []byte, end time.Time)
 	}
 	args, ok := m.arguments(ctx, c.params)
 	if !ok {
-		return append(out, s.foreign(r, c.raw, end).body...)
+		_, body := s.foreign(r, c.raw, end)
+		return answered{body: body}
 	}
 	result, err := svc.call(ctx, m, args)
 	if err != nil {
-		return appendError(out, c.id, err)
+		return errorAnswer(c.id, err)
 	}
-	if need := len(out) + len(c.id) + len(result) + 40; need > cap(out) {
-		grown := make([]byte, len(out), max(need, 2*cap(out)))
-		copy(grown, out)
-		out = grown
-	}
-	out = append(out, `{"jsonrpc":"2.0","id":`...)
-	out = append(out, c.id...)
-	out = append(out, `,"result":`...)
-	out = append(out, result...)
-	return append(out, '}')
+	return answered{id: c.id, body: result}
 }
 
 // foreign has bytes answered by go-ethereum's server.
-func (s *Server) foreign(r *http.Request, body []byte, end time.Time) reply {
+func (s *Server) foreign(r *http.Request, body []byte, end time.Time) (status int, answer []byte) {
 	left := time.Duration(s.service.limits.RequestTime)
 	if !end.IsZero() {
 		left = max(time.Until(end), time.Second)
@@ -254,31 +266,7 @@ func (s *Server) foreign(r *http.Request, body []byte, end time.Time) reply {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	out := &collector{header: make(http.Header), status: http.StatusOK}
 	s.rpc.ServeHTTP(out, r)
-	return reply{status: out.status, body: bytes.TrimSuffix(out.body, []byte("\n"))}
-}
-
-// appendError appends what go-ethereum's server answers when a method fails.
-func appendError(out, id []byte, err error) []byte {
-	e := struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Data    any    `json:"data,omitempty"`
-	}{Code: codeDefault, Message: err.Error()}
-	if c, ok := err.(rpc.Error); ok { //nolint:errorlint // as go-ethereum's server: a wrapped error has another text
-		e.Code = c.ErrorCode()
-	}
-	if d, ok := err.(rpc.DataError); ok { //nolint:errorlint // likewise
-		e.Data = d.ErrorData()
-	}
-	if len(id) == 0 || id[0] == '{' || id[0] == '[' {
-		id = []byte("null")
-	}
-	raw, marshalErr := json.Marshal(e)
-	if marshalErr != nil {
-		raw, _ = json.Marshal(map[string]any{"code": codeDefault, "message": marshalErr.Error()})
-	}
-	out = append(append(append(out, `{"jsonrpc":"2.0","id":`...), id...), `,"error":`...)
-	return append(append(out, raw...), '}')
+	return out.status, bytes.TrimSuffix(out.body, []byte("\n"))
 }
 
 // jsonContent says whether a body says of itself that it is JSON, as

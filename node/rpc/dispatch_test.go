@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,8 +25,9 @@ func requestOf(body string) *http.Request {
 // both are the answers of the dispatcher and of go-ethereum's server alone.
 func (f *fixture) both(body string) (ours, theirs string) {
 	frame := readFrame([]byte(body))
-	ours = string(f.server.dispatch(requestOf(body), []byte(body), &frame).body)
-	return ours, string(f.server.foreign(requestOf(body), []byte(body), time.Time{}).body)
+	ours = string(bytes.Join(f.server.dispatch(requestOf(body), []byte(body), &frame).parts, nil))
+	_, answer := f.server.foreign(requestOf(body), []byte(body), time.Time{})
+	return ours, string(answer)
 }
 
 // TestSameAnswers: what is answered without go-ethereum's server is answered

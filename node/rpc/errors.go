@@ -49,13 +49,13 @@ func tooBusy(format string, args ...any) error {
 var (
 	errTimeout          = &callError{code: codeTimeout, text: "request timed out"}
 	errResponseTooLarge = &callError{code: codeTooLarge, text: "response too large"}
+	errTooMuchWaits     = &callError{code: codeLimit, text: "too many large answers wait for their readers; try again later"}
 )
 
 // What is answered about blocks that are not there, in geth's words.
 var (
 	errHeaderNotFound    = errors.New("header not found")
 	errHashNotFound      = errors.New("header for hash not found")
-	errTooMuchWaits      = errors.New("too many large answers wait for their readers; try again later")
 	errStopping          = errors.New(reasonStopping)
 	errUnknownBlock      = errors.New("unknown block")
 	errFilterNotFound    = errors.New("filter not found")

@@ -61,15 +61,19 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusTooManyRequests)
 		return
 	}
-	defer s.service.waiting.Add(-int64(len(out.body)))
+	defer s.service.waiting.Add(-int64(out.size))
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	if out.status != http.StatusOK {
 		h["Content-Type"] = textType
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(out.body))}
+	h["Content-Length"] = []string{strconv.Itoa(out.size)}
 	w.WriteHeader(out.status)
-	_, _ = w.Write(out.body)
+	for _, part := range out.parts {
+		if _, err := w.Write(part); err != nil {
+			return
+		}
+	}
 }
 
 // Values of Content-Type, as the headers of an answer hold them.
@@ -92,24 +96,27 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error)
 const smallBody = 1 << 10
 
 // answer has one request answered. What costs much is done for a few requests at
-// a time, and an answer counts as waiting until the caller has taken len(body)
+// a time, and an answer counts as waiting until the caller has taken its size
 // off again: so that neither many large requests at once nor readers that do not
 // read fill the memory.
-func (s *Server) answer(r *http.Request, body []byte, f *frame) (reply, error) {
+func (s *Server) answer(r *http.Request, body []byte, f *frame) (*reply, error) {
 	svc := s.service
 	if f.heavy() {
 		who := callerOf(r.Context()).share()
 		if err := svc.heavy.enter(r.Context(), svc.stopping, who); err != nil {
-			return reply{}, err
+			return nil, err
 		}
 		defer svc.heavy.leave(who)
 	}
 	meter, start := svc.meters.arrived(f), time.Now()
 	out := s.dispatch(r, body, f)
 	meter.seconds.Observe(time.Since(start).Seconds())
-	if n := svc.waiting.Add(int64(len(out.body))); n > int64(svc.limits.WaitingBytes) && len(out.body) > smallAnswer {
-		svc.waiting.Add(-int64(len(out.body)))
-		return reply{}, errTooMuchWaits
+	if out.counted {
+		return out, nil
+	}
+	if n := svc.waiting.Add(int64(out.size)); n > int64(svc.limits.WaitingBytes) && out.size > smallAnswer {
+		svc.waiting.Add(-int64(out.size))
+		return nil, errTooMuchWaits
 	}
 	return out, nil
 }

@@ -66,21 +66,19 @@ type socket struct {
 	subs   atomic.Int32             // open subscriptions
 }
 
-// outgoing is a message that waits for its reader: raw, or, if there is a head,
-// the three parts of a notification.
+// outgoing is a message that waits for its reader, in parts that may be shared.
 type outgoing struct {
-	head, raw []byte
-	since     time.Time
+	parts [][]byte
+	since time.Time
 }
 
-// notificationEnd closes what the head of a notification opens.
-const notificationEnd = "}}"
+func message(parts ...[]byte) outgoing { return outgoing{parts: parts} }
 
-func (o *outgoing) size() int {
-	if o.head == nil {
-		return len(o.raw)
+func (o *outgoing) size() (n int) {
+	for _, p := range o.parts {
+		n += len(p)
 	}
-	return len(o.head) + len(o.raw) + len(notificationEnd)
+	return n
 }
 
 // begun is a call that is being answered.
@@ -143,14 +141,14 @@ func (c *socket) Read(p []byte) (int, error) {
 		}
 		if f.err != nil {
 			c.meters.refused("malformed")
-			if err := c.enqueue(outgoing{raw: parseError(f.err)}); err != nil {
+			if err := c.enqueue(message(parseError(f.err))); err != nil {
 				return 0, err
 			}
 			continue
 		}
 		if f.subscribes() {
 			if err := c.server.service.allowed(c.request.Context(), &f.calls[0]); err != nil {
-				if err := c.enqueue(outgoing{raw: appendError(nil, f.calls[0].id, err)}); err != nil {
+				if err := c.enqueue(message(errorAnswer(f.calls[0].id, err).body)); err != nil {
 					return 0, err
 				}
 				continue
@@ -194,8 +192,8 @@ func (c *socket) answer(msg []byte, f frame) {
 	switch {
 	case err != nil:
 		c.end(websocket.CloseTryAgainLater, err.Error())
-	case len(out.body) > 0:
-		_ = c.enqueueCounted(outgoing{raw: out.body})
+	case out.size > 0:
+		_ = c.enqueueCounted(outgoing{parts: out.parts})
 	}
 }
 
@@ -203,7 +201,7 @@ func (c *socket) answer(msg []byte, f frame) {
 // subscribes or unsubscribes.
 func (c *socket) Write(p []byte) (int, error) {
 	raw := bytes.Clone(bytes.TrimSuffix(p, []byte("\n")))
-	if err := c.enqueue(outgoing{raw: raw}); err != nil {
+	if err := c.enqueue(message(raw)); err != nil {
 		return 0, err
 	}
 	if id, code, ok := outcome(raw); ok {
@@ -346,18 +344,37 @@ func (c *socket) flush() error {
 	}
 }
 
-// scratch are buffers in which notifications are put together when they are
+// scratch are buffers in which small messages are put together when they are
 // written: what waits is shared among subscribers.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
+// maxScratch is the length from which on a message is written part by part, in as
+// many frames.
+const maxScratch = 64 << 10
+
 func (c *socket) send(o *outgoing) error {
-	if o.head == nil {
-		return c.conn.WriteMessage(websocket.TextMessage, o.raw)
+	if len(o.parts) == 1 {
+		return c.conn.WriteMessage(websocket.TextMessage, o.parts[0])
 	}
-	b := scratch.Get().(*[]byte)
-	defer scratch.Put(b)
-	*b = append(append(append((*b)[:0], o.head...), o.raw...), notificationEnd...)
-	return c.conn.WriteMessage(websocket.TextMessage, *b)
+	if o.size() <= maxScratch {
+		b := scratch.Get().(*[]byte)
+		defer scratch.Put(b)
+		*b = (*b)[:0]
+		for _, p := range o.parts {
+			*b = append(*b, p...)
+		}
+		return c.conn.WriteMessage(websocket.TextMessage, *b)
+	}
+	w, err := c.conn.NextWriter(websocket.TextMessage)
+	if err != nil {
+		return err
+	}
+	for _, p := range o.parts {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+	return w.Close()
 }
 
 // end closes the connection with a reason, once. Without a reason no close frame

@@ -53,6 +53,9 @@ type subscription struct {
 	stopping <-chan struct{}
 }
 
+// notificationEnd closes what the head of a notification opens.
+var notificationEnd = []byte("}}")
+
 // send answers false when the subscription is over.
 func (s *subscription) send(v any) bool {
 	raw, err := json.Marshal(v)
@@ -61,7 +64,7 @@ func (s *subscription) send(v any) bool {
 
 // sendRaw sends JSON, which may be shared with other subscribers.
 func (s *subscription) sendRaw(raw []byte) bool {
-	return s.socket.enqueue(outgoing{head: s.head, raw: raw}) == nil
+	return s.socket.enqueue(message(s.head, raw, notificationEnd)) == nil
 }
 
 // wait answers false when the subscription is over.

@@ -1,0 +1,105 @@
+package rpc
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/ethereum/go-ethereum/rpc"
+)
+
+// Sizes of the parts of a reply.
+const (
+	sharedPart = 4 << 10  // a result from this length on is a part of its own and is not copied
+	ownPart    = 32 << 10 // what is put together is cut into parts of about this length, so that it is not copied as it grows
+)
+
+// reply is what goes back for a request, in parts: large results, which may be
+// kept for others too, are not copied. No parts are nothing.
+type reply struct {
+	status int
+	parts  [][]byte
+	size   int // of the parts together
+
+	// counted says that the size is in service.waiting already.
+	counted bool
+}
+
+func newReply() *reply { return &reply{status: http.StatusOK} }
+
+// add appends bytes that are copied, unless they are many.
+func (r *reply) add(b []byte) {
+	r.size += len(b)
+	if len(b) >= sharedPart {
+		r.parts = append(r.parts, b[:len(b):len(b)]) // nothing is ever appended to it
+		return
+	}
+	n := len(r.parts)
+	if n == 0 || cap(r.parts[n-1])-len(r.parts[n-1]) < len(b) {
+		length := 256
+		if n > 0 {
+			length = ownPart
+		}
+		r.parts = append(r.parts, make([]byte, 0, max(length, len(b))))
+		n++
+	}
+	r.parts[n-1] = append(r.parts[n-1], b...)
+}
+
+// addText is add for text.
+func (r *reply) addText(s string) { r.add([]byte(s)) }
+
+// answered is the answer of one call: a result with the id it is of, or, if
+// there is no id, the whole message; nothing for a notification.
+type answered struct {
+	id, body []byte
+}
+
+// Parts of an answer with a result, as go-ethereum's server writes it.
+const (
+	resultHead   = `{"jsonrpc":"2.0","id":`
+	resultMiddle = `,"result":`
+	resultEnd    = `}`
+)
+
+func (a *answered) size() int {
+	if a.id == nil {
+		return len(a.body)
+	}
+	return len(resultHead) + len(a.id) + len(resultMiddle) + len(a.body) + len(resultEnd)
+}
+
+func (a *answered) to(r *reply) {
+	if a.id == nil {
+		r.add(a.body)
+		return
+	}
+	var room [maxPlainID + 64]byte
+	head := append(append(append(room[:0], resultHead...), a.id...), resultMiddle...)
+	r.add(head)
+	r.add(a.body)
+	r.addText(resultEnd)
+}
+
+// errorAnswer is what go-ethereum's server answers when a method fails.
+func errorAnswer(id []byte, err error) answered {
+	e := struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
+	}{Code: codeDefault, Message: err.Error()}
+	if c, ok := err.(rpc.Error); ok { //nolint:errorlint // as go-ethereum's server: a wrapped error has another text
+		e.Code = c.ErrorCode()
+	}
+	if d, ok := err.(rpc.DataError); ok { //nolint:errorlint // likewise
+		e.Data = d.ErrorData()
+	}
+	if len(id) == 0 || id[0] == '{' || id[0] == '[' {
+		id = []byte("null")
+	}
+	raw, marshalErr := json.Marshal(e)
+	if marshalErr != nil {
+		raw, _ = json.Marshal(map[string]any{"code": codeDefault, "message": marshalErr.Error()})
+	}
+	out := append(append(append([]byte(nil), resultHead...), id...), `,"error":`...)
+	return answered{body: append(append(out, raw...), '}')}
+}
