@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -96,28 +98,45 @@ func (d *driver) forgetLocal(hash crypto.Hash) error {
 }
 
 // restoreLocals gives the pool the own transactions of the last run. Those that
-// became final or impossible meanwhile are dropped.
+// became final or impossible meanwhile are dropped, with the reason.
 func (d *driver) restoreLocals() error {
-	txs, err := d.store.LocalTxs()
+	kept, err := d.store.LocalTxs()
 	if err != nil {
 		return err
 	}
-	for _, kept := range txs {
-		tx, err := chain.DecodeTransaction(kept.Raw)
-		if err == nil {
-			err = d.checkTransaction(tx)
-		}
-		if err == nil {
-			err = d.pool.Add(tx, true)
-		}
+	var txs []*types.Transaction
+	for _, k := range kept {
+		tx, err := chain.DecodeTransaction(k.Raw)
 		if err != nil {
-			d.log.Warn("a transaction of the last run is dropped", "hash", kept.Hash, "err", err)
-			if err := d.store.DeleteLocalTx(kept.Hash); err != nil {
+			if err := d.dropKept(k.Hash, err); err != nil {
 				return err
 			}
 			continue
 		}
-		d.locals.hashes[kept.Hash] = struct{}{}
+		txs = append(txs, tx)
+	}
+	// They are kept by hash. A sender's go back in the order of their nonces, or
+	// most would be too far beyond the next one.
+	slices.SortFunc(txs, func(a, b *types.Transaction) int { return cmp.Compare(a.Nonce(), b.Nonce()) })
+	for _, tx := range txs {
+		err := d.checkTransaction(tx)
+		if err == nil {
+			err = d.pool.Add(tx, true)
+		}
+		if err != nil {
+			if err := d.dropKept(tx.Hash(), err); err != nil {
+				return err
+			}
+			continue
+		}
+		d.locals.hashes[tx.Hash()] = struct{}{}
 	}
 	return nil
+}
+
+// dropKept forgets a transaction of the last run that the pool does not take.
+func (d *driver) dropKept(hash crypto.Hash, why error) error {
+	d.log.Warn("a transaction of the last run is dropped", "hash", hash, "err", why)
+	d.pool.Refused(hash, why)
+	return d.store.DeleteLocalTx(hash)
 }

@@ -2,14 +2,12 @@ package node
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/crypto"
-	"cairn/ledger/chain"
 	"cairn/node/rpc"
 )
 
@@ -146,64 +144,5 @@ func TestSeenIsBounded(t *testing.T) {
 		if _, err := decodeSeenAnswer(answer, 1); err == nil {
 			t.Errorf("%s: taken for an answer about one transaction", what)
 		}
-	}
-}
-
-// TestOwnAfterGossip: a transaction that gossip brought first and a wallet then
-// is kept as this node's own, and is forgotten when it leaves the pool.
-func TestOwnAfterGossip(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, 2, 0, nil)
-	c.start(0)
-	d := c.nodes[0].driver // alone: nothing becomes final
-	kept := func() int {
-		txs, err := d.store.LocalTxs()
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.locals.mu.Lock()
-		defer d.locals.mu.Unlock()
-		if len(txs) != len(d.locals.hashes) {
-			t.Fatalf("%d on disk, %d in memory", len(txs), len(d.locals.hashes))
-		}
-		return len(txs)
-	}
-	tx := c.transfer(0, crypto.Address{19: 1})
-	if err := d.pool.Add(tx, false); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := d.submit(t.Context(), tx); err == nil || err.Error() != "already known" {
-			t.Fatalf("error %v, want already known", err)
-		}
-		if kept() != 1 {
-			t.Fatalf("%d own transactions, want 1", kept())
-		}
-	}
-	// Replaced by one that gossip brings.
-	better := types.NewTx(&types.DynamicFeeTx{
-		ChainID: tx.ChainId(), Nonce: tx.Nonce(), To: tx.To(), Value: tx.Value(), Gas: tx.Gas(),
-		GasFeeCap: tx.GasPrice().Lsh(tx.GasPrice(), 1), GasTipCap: tx.GasTipCap().Lsh(tx.GasTipCap(), 1),
-	})
-	sig := c.keys[0].Sign(d.signer.Hash(better))
-	better, err := better.WithSignature(d.signer, sig[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.pool.Add(better, false); err != nil {
-		t.Fatal(err)
-	}
-	if kept() != 0 {
-		t.Errorf("%d own transactions are kept of which none is in the pool", kept())
-	}
-	if reason, ok := d.pool.Dropped(tx.Hash()); !ok || !errors.Is(reason, chain.ErrReplaced) {
-		t.Errorf("dropped because of %v", reason)
-	}
-	// One that is refused is not kept.
-	if err := d.submit(t.Context(), tx); err == nil {
-		t.Error("an underpriced replacement passes")
-	}
-	if kept() != 0 {
-		t.Error("a refused transaction is kept")
 	}
 }

@@ -101,6 +101,16 @@ func (p *Pool) Dropped(hash crypto.Hash) (reason error, ok bool) {
 	return p.reasons.get(hash)
 }
 
+// Refused keeps the reason why a transaction that somebody was promised to be in
+// the pool is not: Dropped answers it.
+func (p *Pool) Refused(hash crypto.Hash, reason error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all[hash] == nil {
+		p.reasons.put(hash, reason)
+	}
+}
+
 // Stats counts what is in the pool.
 type Stats struct {
 	Executable int // could be included one after the other
