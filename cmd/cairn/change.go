@@ -252,7 +252,7 @@ func foresight(d *wallet.ValidatorChange) string {
 		seen = fmt.Sprintf("%d of them online, %d in step", *d.Online, *d.Synced)
 	}
 	if len(d.Convicted) > 0 {
-		seen += fmt.Sprintf("; %d convicted validators leave with it", len(d.Convicted))
+		seen += fmt.Sprintf("; convicted, and leaving with it: %d", len(d.Convicted))
 	}
 	return fmt.Sprintf("%d of %d votes so far; then %d validators, quorum %d; %s", len(d.Votes), d.Quorum, len(d.Validators), d.NewQuorum, seen)
 }
