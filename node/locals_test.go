@@ -111,3 +111,24 @@ func TestManyOwnOverARestart(t *testing.T) {
 		t.Errorf("%d own transactions are kept, %v", len(txs), err)
 	}
 }
+
+// TestSentBeforePeers: a full node takes a transaction while it knows nobody; it
+// is final when the network is there.
+func TestSentBeforePeers(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 1, nil)
+	c.start(4)
+	tx := c.transfer(0, crypto.Address{19: 1})
+	if err := c.nodes[4].driver.submit(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		c.start(i)
+	}
+	for i := range 5 {
+		c.await("the transaction is final", func() bool {
+			_, _, _, _, err := c.nodes[i].driver.ledger.Transaction(tx.Hash())
+			return err == nil
+		})
+	}
+}
