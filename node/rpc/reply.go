@@ -33,16 +33,17 @@ func (r *reply) add(b []byte) {
 		r.parts = append(r.parts, b[:len(b):len(b)]) // nothing is ever appended to it
 		return
 	}
-	n := len(r.parts)
-	if n == 0 || cap(r.parts[n-1])-len(r.parts[n-1]) < len(b) {
-		length := 256
-		if n > 0 {
-			length = ownPart
-		}
-		r.parts = append(r.parts, make([]byte, 0, max(length, len(b))))
-		n++
+	r.grow(len(b))
+	last := &r.parts[len(r.parts)-1]
+	*last = append(*last, b...)
+}
+
+// grow makes room for n bytes in the last part.
+func (r *reply) grow(n int) {
+	if last := len(r.parts) - 1; last >= 0 && cap(r.parts[last])-len(r.parts[last]) >= n {
+		return
 	}
-	r.parts[n-1] = append(r.parts[n-1], b...)
+	r.parts = append(r.parts, make([]byte, 0, max(n, min(2*r.size, ownPart))))
 }
 
 // addText is add for text.
@@ -72,6 +73,9 @@ func (a *answered) to(r *reply) {
 	if a.id == nil {
 		r.add(a.body)
 		return
+	}
+	if len(a.body) < sharedPart {
+		r.grow(a.size())
 	}
 	var room [maxPlainID + 64]byte
 	head := append(append(append(room[:0], resultHead...), a.id...), resultMiddle...)
