@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,8 +64,13 @@ func TestKillNine(t *testing.T) {
 // what it says.
 func (w *network) checkDatabase(i int) string {
 	w.t.Helper()
-	cmd := exec.CommandContext(w.ctx, filepath.Join(testnet.Root(), "bin", "cairnd"), "db", "check", "--home", w.Nodes[i].Home)
-	out, err := cmd.CombinedOutput()
+	var out []byte
+	var err error
+	w.await("the lock of the killed process is free", 20*time.Second, func() (bool, error) { // the kernel frees it a little after the kill
+		cmd := exec.CommandContext(w.ctx, filepath.Join(testnet.Root(), "bin", "cairnd"), "db", "check", "--home", w.Nodes[i].Home)
+		out, err = cmd.CombinedOutput()
+		return err == nil || !strings.Contains(string(out), "another cairnd is running"), nil
+	})
 	if err != nil {
 		w.t.Fatalf("-seed %d: db check of %s: %v\n%s", *seed, w.Nodes[i].Name, err, out)
 	}
