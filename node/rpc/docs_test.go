@@ -72,3 +72,18 @@ func testNames(t *testing.T) map[string]bool {
 	}
 	return out
 }
+
+// TestDocumentedLimits: the table of docs/rpc.md names every limit there is.
+func TestDocumentedLimits(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../docs/rpc.md")
+	check(t, err)
+	_, table, _ := strings.Cut(string(raw), "\n## Limits\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	limits := DefaultLimits()
+	for _, l := range limits.all() {
+		if !strings.Contains(table, "`"+l.name+"`") {
+			t.Errorf("rpc.limits.%s is not in docs/rpc.md", l.name)
+		}
+	}
+}
