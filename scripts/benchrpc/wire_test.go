@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestHTTPLink: answers of known length, in chunks and with another status are
+// read one after the other on one connection.
+func TestHTTPLink(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 300_000)
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body bytes.Buffer
+		if _, err := body.ReadFrom(r.Body); err != nil {
+			t.Error(err)
+		}
+		switch body.String() {
+		case "short":
+			_, _ = w.Write([]byte("fine"))
+		case "chunks":
+			for range 3 {
+				_, _ = w.Write([]byte(long[:100_000]))
+				w.(http.Flusher).Flush()
+			}
+		default:
+			http.Error(w, "too much", http.StatusRequestEntityTooLarge)
+		}
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	l, err := dialHTTP(context.Background(), server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 3 {
+		for body, want := range map[string]string{"short": "fine", "chunks": long} {
+			answer, err := l.ask(post(server.URL, []byte(body)))
+			if err != nil || string(answer) != want {
+				t.Fatalf("%s: %d bytes, %v", body, len(answer), err)
+			}
+		}
+		answer, err := l.ask(post(server.URL, []byte("else")))
+		if err == nil || l.status != http.StatusRequestEntityTooLarge || string(answer) != "too much\n" {
+			t.Fatalf("status %d, answer %q, error %v", l.status, answer, err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+// TestKindOf: what abusers heard is counted by kind.
+func TestKindOf(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		status int
+		answer string
+		want   string
+	}{
+		{0, "", "connection ended"},
+		{413, "too large", "HTTP 413"},
+		{200, `{"jsonrpc":"2.0","id":1,"result":"0x1"}`, "HTTP 200"},
+		{200, `[{"id":1,"result":1},{"id":null,"error":{"code":-32600,"message":"batch too large"}}]`, "HTTP 200, -32600 batch too large"},
+		{200, `{"error":x`, "HTTP 200, an error"},
+	} {
+		if have := kindOf(x.status, []byte(x.answer)); have != x.want {
+			t.Errorf("%d %s: have %q, want %q", x.status, x.answer, have, x.want)
+		}
+	}
+}
+
+// TestFigure: the median round counts, and least and most are told.
+func TestFigure(t *testing.T) {
+	t.Parallel()
+	var s subject
+	for i, speed := range []float64{10, 30, 20} {
+		s.rounds = append(s.rounds, round{calls: 100, refused: i, perSecond: speed, times: []time.Duration{time.Duration(i+1) * time.Millisecond}, node: speed * 2})
+	}
+	f := s.figure()
+	if f.PerSecond != 20 || f.Least != 10 || f.Most != 30 || f.Calls != 300 || f.Refused != 3 || f.P50 != 2 || f.NodeMicros != 40 {
+		t.Errorf("%+v", f)
+	}
+	times := []time.Duration{5e6, 1e6, 3e6, 2e6, 4e6}
+	if p50, most := latency(times, 0.5), latency(times, 1); p50 != 3 || most != 5 {
+		t.Errorf("p50 %v, most %v", p50, most)
+	}
+}
