@@ -61,15 +61,16 @@ func (c *callable) arguments(ctx context.Context, params []byte) ([]reflect.Valu
 		args = append(args, reflect.ValueOf(ctx))
 	}
 	n := 0
-	members(params, func(raw []byte) {
-		if !ok || n == len(c.params) {
+	members(params, func(raw []byte) bool {
+		if n == len(c.params) {
 			ok = false
-			return
+			return false
 		}
 		v := reflect.New(c.params[n])
 		ok = decodeArgument(raw, v.Interface(), c.params[n].Kind() == reflect.Pointer)
 		args = append(args, v.Elem())
 		n++
+		return ok
 	})
 	if !ok || n < c.optional {
 		return nil, false
@@ -119,7 +120,7 @@ func (s *service) call(ctx context.Context, c *callable, args []reflect.Value) (
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			err = overtime(ctx)
 		}
-		return nil, err
+		return nil, s.explained(err)
 	}
 	if len(out) == 0 || out[0].Type() == typeError {
 		return []byte("null"), nil
@@ -141,7 +142,9 @@ func (s *service) call(ctx context.Context, c *callable, args []reflect.Value) (
 // go-ethereum's server. r carries the caller in its context.
 func (s *Server) dispatch(r *http.Request, body []byte, f *frame) *reply {
 	switch n := len(f.calls); {
-	case n == 0 || f.batch && n > s.service.limits.Batch || !jsonContent(r) || !json.Valid(body):
+	case f.batch && n > s.service.limits.Batch && jsonContent(r):
+		return tooLarge(f)
+	case n == 0 || !jsonContent(r) || !json.Valid(body):
 		status, answer := s.foreign(r, body, time.Time{}) // runs no method
 		out := &reply{status: status}
 		out.add(answer)
@@ -152,6 +155,24 @@ func (s *Server) dispatch(r *http.Request, body []byte, f *frame) *reply {
 	out := newReply()
 	a := s.one(r, &f.calls[0], time.Now().Add(time.Duration(s.service.limits.RequestTime)))
 	a.to(out)
+	return out
+}
+
+// tooLarge refuses a batch as go-ethereum's server does: one error, with the id of
+// the first call that has one. Not by that server, which would read it all.
+func tooLarge(f *frame) *reply {
+	var id []byte
+	for i := range f.calls {
+		if c := &f.calls[i]; string(c.version) == `"2.0"` && len(c.name()) > 0 && plainID(c.id) {
+			id = c.id
+			break
+		}
+	}
+	a := errorAnswer(id, errBatchTooLarge)
+	out := newReply()
+	out.add([]byte{'['})
+	a.to(out)
+	out.add([]byte{']'})
 	return out
 }
 

@@ -6,13 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/rpc"
+
+	"cairn/ledger/store"
 )
 
 // requestOf is a request as it comes to the dispatcher.
@@ -186,4 +191,72 @@ func TestBatchTurns(t *testing.T) {
 		t.Errorf("a fourth place for one caller: %v", err)
 	}
 	equal(t, "another caller", len(f.call("rpc_discover").(map[string]any)) > 0, true)
+}
+
+// TestPrunedHistory: of a block that is too old the error says where this node's
+// history begins, and makes nobody try again.
+func TestPrunedHistory(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{})
+	threeKinds(f)
+	for range 4 {
+		f.seal()
+	}
+	check(t, f.ledger.RaiseBounds(store.Bounds{Base: 3, FirstBody: 4}))
+	for _, method := range []string{"eth_getBalance", "eth_getTransactionCount"} {
+		code, text := f.callError(method, someone, "0x1")
+		equal(t, "code", code, codeDefault)
+		contains(t, text, "history of that block is not kept here: this node's states begin at block 3 and its transactions at block 4")
+	}
+	equal(t, "what is kept", f.call("eth_getBalance", someone, "0x3"), any("0x6"))
+}
+
+// TestConnections: beyond the limits a connection is closed at once, and a place
+// that comes free is given again.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{Connections: 3, ConnectionsPerAddress: 2}}})
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	l := f.server.Listener(inner)
+	accepted := make(chan net.Conn)
+	go func() {
+		defer close(accepted)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		check(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	var served []net.Conn
+	for range 3 { // loopback has no limit of its own
+		dial()
+		served = append(served, <-accepted)
+	}
+	over := dial()
+	check(t, over.SetReadDeadline(time.Now().Add(5*time.Second)))
+	if _, err := over.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("one too many: %v", err)
+	}
+	check(t, served[0].Close())
+	_ = served[0].Close() // again: gives nothing back twice
+	dial()
+	last := <-accepted
+	check(t, l.Close())
+	<-accepted
+	for _, c := range append(served[1:], last) {
+		check(t, c.Close())
+	}
+	own := l.(*listener)
+	equal(t, "nothing is left", [2]int{own.open, len(own.by)}, [2]int{0, 0})
+	equal(t, "of one address", [3]bool{own.enter("10.0.0.1"), own.enter("10.0.0.1"), own.enter("10.0.0.1")}, [3]bool{true, true, false})
+	equal(t, "refused", counted(t, f.server.service.meters.refusals.WithLabelValues("connections")), 1)
 }

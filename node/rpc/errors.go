@@ -81,6 +81,16 @@ func overtime(ctx context.Context) error {
 	return nil
 }
 
+// explained says of a block that is too old for this node what it has.
+func (s *service) explained(err error) error {
+	if !errors.Is(err, ledger.ErrPruned) {
+		return err
+	}
+	b := s.Ledger.Bounds()
+	return &callError{code: codeDefault, text: fmt.Sprintf(
+		"history of that block is not kept here: this node's states begin at block %d and its transactions at block %d (%v)", b.Base, b.FirstBody, err)}
+}
+
 // absent turns "not found" into no error: the answer is null.
 func absent(err error) error {
 	if errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrFuture) {
