@@ -144,10 +144,12 @@ func (h *Host) ready(s *peerState, m *hello, conn network.Conn) {
 	before := s.hello
 	s.hello = m
 	if before != nil {
-		h.mu.Unlock()
+		apart := h.waits.together
 		if before.Instance != m.Instance {
-			h.closeOlder(conn)
+			apart = 0 // it was started anew
 		}
+		h.spawnLocked(func() { h.closeOlder(conn, apart) })
+		h.mu.Unlock()
 		return
 	}
 	s.since = time.Now()
@@ -168,10 +170,16 @@ func (h *Host) ready(s *peerState, m *hello, conn network.Conn) {
 	h.log.Debug("peer ready", "peer", s.id, "agent", m.UserAgent)
 }
 
-// closeOlder closes the connections of a peer that were there before conn.
-func (h *Host) closeOlder(conn network.Conn) {
+// closeOlder closes the connections of a peer that opened before conn by more
+// than apart. Nobody dials a peer that it is connected to, so the other end of
+// these is gone: after a partition one side may have given up a connection and
+// the other not yet, and what that one sends on it would be lost for as long as
+// TCP tries. Two that opened close together may have been dialled at the same
+// time from both sides; those stay.
+func (h *Host) closeOlder(conn network.Conn, apart time.Duration) {
 	for _, c := range h.host.Network().ConnsToPeer(conn.RemotePeer()) {
-		if c.ID() != conn.ID() && c.Stat().Opened.Before(conn.Stat().Opened) {
+		if c.ID() != conn.ID() && conn.Stat().Opened.Sub(c.Stat().Opened) > apart {
+			h.log.Debug("closing a connection that the peer has left", "peer", conn.RemotePeer())
 			c.Close()
 		}
 	}

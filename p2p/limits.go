@@ -58,11 +58,13 @@ const (
 	maxPreHandshakeIP = 256 // connections per address before the peer's identity is known
 )
 
-// waits are the limits on what a peer that began a frame may take to finish it.
+// waits are the limits on what a peer that began a frame may take to finish it,
+// and the like; a test sets shorter ones.
 type waits struct {
 	request   time.Duration // whole request
 	direct    time.Duration // whole direct batch of transactions
 	consensus time.Duration // from a frame's first byte to its last, and 1 s for each 128 KiB
+	together  time.Duration // two connections of a peer that opened further apart were not dialled at the same time
 }
 
-var defaultWaits = waits{request: 5 * time.Second, direct: 10 * time.Second, consensus: 30 * time.Second}
+var defaultWaits = waits{request: 5 * time.Second, direct: 10 * time.Second, consensus: 30 * time.Second, together: dialLimit}
