@@ -29,7 +29,7 @@ func requestOf(body string) *http.Request {
 
 // both are the answers of the dispatcher and of go-ethereum's server alone.
 func (f *fixture) both(body string) (ours, theirs string) {
-	frame := readFrame([]byte(body))
+	frame := readFrame([]byte(body), DefaultLimits().Batch)
 	ours = string(bytes.Join(f.server.dispatch(requestOf(body), []byte(body), &frame).parts, nil))
 	_, answer := f.server.foreign(requestOf(body), []byte(body), time.Time{})
 	return ours, string(answer)

@@ -25,6 +25,7 @@ func (e *callError) ErrorData() any { return e.data }
 // they are never the answer to what will always fail.
 const (
 	codeParse          = -32700
+	codeInvalid        = -32600
 	codeInvalidRequest = -32600
 	codeNoMethod       = -32601
 	codeInvalidParams  = -32602
@@ -59,6 +60,7 @@ var (
 	errStopping          = errors.New(reasonStopping)
 	errUnknownBlock      = errors.New("unknown block")
 	errFilterNotFound    = errors.New("filter not found")
+	errBatchTooLarge     = &callError{code: codeInvalid, text: "batch too large"}
 	errNoStateOverrides  = &callError{code: codeInvalidParams, text: "state and block overrides are not supported: there is no code to execute"}
 	errBothInputs        = &callError{code: codeInvalidParams, text: `both "data" and "input" are set and not equal. Please use "input" to pass transaction call data`}
 	errBothFees          = &callError{code: codeInvalidParams, text: "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"}

@@ -458,3 +458,39 @@ func TestOvertime(t *testing.T) {
 		}
 	}
 }
+
+// TestBatchTooLarge: as many calls as may be are answered; of one more, and of a
+// body full of them, none, with the id of the first call that has one.
+func TestBatchTooLarge(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{Batch: 5}}})
+	batch := func(n int, first, rest string) string {
+		return "[" + first + strings.Repeat(","+rest, n-1) + "]"
+	}
+	call := `{"jsonrpc":"2.0","id":7,"method":"eth_chainId"}`
+	refused := func(id string) string {
+		return `[{"jsonrpc":"2.0","id":` + id + `,"error":{"code":-32600,"message":"batch too large"}}]`
+	}
+	status, answer := f.post(batch(5, call, call))
+	equal(t, "answers", [2]int{status, strings.Count(answer, `"result":`)}, [2]int{200, 5})
+	for _, x := range []struct{ body, want string }{
+		{batch(6, call, call), refused("7")},
+		{batch(6, "{}", call), refused("7")},
+		{batch(300_000, "{}", "{}"), refused("null")},
+		{batch(300_000, "1", "[]"), refused("null")},
+	} {
+		status, answer := f.post(x.body)
+		equal(t, "status", status, 200)
+		equal(t, "answer", strings.TrimSpace(answer), x.want)
+	}
+	equal(t, "calls that are read", len(readFrame([]byte(batch(300_000, "{}", "{}")), 5).calls), 6)
+	var results []rpc.BatchElem
+	for range 6 {
+		results = append(results, rpc.BatchElem{Method: "eth_chainId", Result: new(string)})
+	}
+	check(t, f.dialSocket().BatchCall(results))
+	var e rpc.Error
+	if !errors.As(results[0].Error, &e) || e.ErrorCode() != -32600 {
+		t.Errorf("over WebSocket: %v", results[0].Error)
+	}
+}

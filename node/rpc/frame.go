@@ -30,8 +30,9 @@ type call struct {
 
 // readFrame looks at one HTTP body or WebSocket message, which need not be JSON.
 // What it finds serves limits and metrics only: what is valid is decided where
-// it is answered.
-func readFrame(b []byte) frame {
+// it is answered. Of a batch it reads one call more than most, so that a million
+// of them cost no more than too many do.
+func readFrame(b []byte, most int) frame {
 	if depth := nesting(b); depth > maxDepth {
 		return frame{err: fmt.Errorf("nested deeper than %d", maxDepth)}
 	}
@@ -41,7 +42,10 @@ func readFrame(b []byte) frame {
 	}
 	f := frame{batch: b[0] == '['}
 	if f.batch {
-		members(b, func(member []byte) { f.calls = append(f.calls, readCall(member)) })
+		members(b, func(member []byte) bool {
+			f.calls = append(f.calls, readCall(member))
+			return len(f.calls) <= most
+		})
 	} else {
 		f.calls = []call{readCall(b)}
 	}
@@ -141,14 +145,16 @@ func plainID(id []byte) bool {
 // maxPlainID bounds the ids that are repeated without go-ethereum's server.
 const maxPlainID = 128
 
-// members calls f for each member of a list.
-func members(b []byte, f func([]byte)) {
+// members calls f for each member of a list while it answers true.
+func members(b []byte, f func([]byte) bool) {
 	for i := skipSpace(b, 1); i < len(b) && b[i] != ']'; {
 		end := skipValue(b, i)
 		if end == i {
 			return // no value: no JSON
 		}
-		f(b[i:end])
+		if !f(b[i:end]) {
+			return
+		}
 		if i = skipSpace(b, end); i < len(b) && b[i] == ',' {
 			i = skipSpace(b, i+1)
 		}

@@ -19,7 +19,7 @@ func FuzzReadFrame(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got := readFrame(b)
+		got := readFrame(b, len(b))
 		_, _, _ = outcome(b)
 		if got.err != nil || !json.Valid(b) {
 			return

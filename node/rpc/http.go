@@ -47,7 +47,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuseBody(w, err)
 		return
 	}
-	f := readFrame(body)
+	f := readFrame(body, limits.Batch)
 	if f.err != nil {
 		s.service.meters.refused("malformed")
 		w.Header().Set("Content-Type", "application/json")

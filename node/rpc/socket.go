@@ -134,7 +134,7 @@ func (c *socket) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, io.EOF
 		}
-		f := readFrame(msg)
+		f := readFrame(msg, c.server.service.limits.Batch)
 		if f.err == nil && !json.Valid(msg) {
 			var v json.RawMessage
 			f.err = json.Unmarshal(msg, &v)
