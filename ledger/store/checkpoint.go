@@ -68,7 +68,7 @@ func syncDirectory(fs vfs.FS, dir string) error {
 // others, sorted.
 func ListCheckpoints(dir string, o Options) ([]string, error) {
 	fs := o.fileSystem()
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := errors.Join(fs.MkdirAll(dir, 0o755), syncDirectory(fs, fs.PathDir(dir))); err != nil {
 		return nil, fmt.Errorf("make %s: %w", dir, err)
 	}
 	all, err := fs.List(dir)
