@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/rlp"
 
 	"cairn/consensus"
 	"cairn/crypto"
@@ -372,11 +371,7 @@ func (c *checker) keptSet(closing *types.Header) error {
 	if err != nil {
 		return err
 	}
-	var members []genesis.Validator
-	if err := rlp.DecodeBytes(raw, &members); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
-	}
-	set, err := genesis.NewValidatorSet(members)
+	set, err := genesis.DecodeValidatorSet(raw)
 	if err != nil {
 		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	Metrics MetricsConfig `toml:"metrics"`
 	Log     LogConfig     `toml:"log"`
 	Store   StoreConfig   `toml:"store"`
+	History HistoryConfig `toml:"history"`
 	Sync    SyncConfig    `toml:"sync"`
 
 	// KeyPasswordFile holds the password of an encrypted validator key in its
@@ -119,6 +120,29 @@ type StoreConfig struct {
 	Snapshots  bool `toml:"snapshots"`   // the state of every checkpoint height is kept for nodes that join
 }
 
+// HistoryConfig says how much of the past this node keeps; 0 = all. What is older
+// answers with a clear error, here and to peers that ask.
+type HistoryConfig struct {
+	KeepBlocks uint64 `toml:"keep_blocks"` // newest blocks whose transactions and receipts are kept
+	KeepStates uint64 `toml:"keep_states"` // newest heights at which balances and nonces can be asked
+}
+
+// minKept is the least that a pruning node keeps of each: what consensus, proofs
+// and peers a little behind may ask for.
+const minKept = 1024
+
+func (h HistoryConfig) validate(fill bool) error {
+	for name, n := range map[string]uint64{"keep_blocks": h.KeepBlocks, "keep_states": h.KeepStates} {
+		if n > 0 && n < minKept {
+			return fmt.Errorf("history.%s: %d is neither 0 (all) nor at least %d", name, n, minKept)
+		}
+	}
+	if fill && h.KeepBlocks > 0 {
+		return errors.New("history.keep_blocks: sync.history_fill would fetch again what it removes; choose one")
+	}
+	return nil
+}
+
 // Files in Home.
 const (
 	ValidatorKeyFile = "validator.key"
@@ -206,7 +230,7 @@ func (c Config) Validate() error {
 	if err := errors.Join(c.RPC.validate(), c.Admin.validate()); err != nil {
 		return err
 	}
-	if err := c.Sync.validate(); err != nil {
+	if err := errors.Join(c.Sync.validate(), c.History.validate(c.Sync.HistoryFill)); err != nil {
 		return err
 	}
 	if _, err := c.Log.level(); err != nil {

@@ -255,6 +255,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.run(ctx) })
 	g.Go(func() error { d.sync.run(ctx); return nil })
+	g.Go(func() error { return n.prune(ctx) })
 	if d.instance != nil {
 		g.Go(func() error { d.observe(ctx); return nil })
 	}
