@@ -158,7 +158,10 @@ func (c *Core) silent() bool {
 // certificate that admitted us here and our finalize votes that may still make a
 // finalization.
 func (c *Core) resend() {
-	if c.resendAt == 0 || c.mono < c.resendAt || c.faulty(fault.NoResend) {
+	if c.faulty(fault.NoResend) {
+		c.resendAt = 0
+	}
+	if c.resendAt == 0 || c.mono < c.resendAt {
 		return
 	}
 	own := c.cur.signed(Nullify)

@@ -51,7 +51,7 @@ func (a *garbageSigner) disrupt(nd *node) {
 			v.Signer = uint16(r.intn(others + 2))
 		}
 		if int(v.Signer) == nd.self || r.chance(300) {
-			v.Signature[r.intn(crypto.SignatureLength)] ^= 1 << r.intn(8)
+			v.Signature[r.intn(crypto.HashLength)] ^= 1 << r.intn(8) // not in the part that names the signer
 		}
 		nd.whisper(r.subset(all), &consensus.Message{Vote: v})
 	}

@@ -14,8 +14,9 @@ type viewOf struct {
 	generation uint32
 	epoch      uint32
 	view       uint64
-	entered    int64 // µs
-	armed      int64 // µs since when the view is seen armed, −1 = not
+	entered    int64  // µs
+	armed      int64  // µs since when the view is seen armed, −1 = not
+	proposed   uint64 // highest view for which a proposal of an honest leader came
 }
 
 func (c *deadlineCheck) of(nd *node) *viewOf {
@@ -28,11 +29,17 @@ func (c *deadlineCheck) of(nd *node) *viewOf {
 // stepped notes entries, and looks at nullify votes just signed. A view may be
 // given up before 2Δ only if its leader or n−q+1 others gave it up, if the leader
 // is Byzantine or ourselves, or if the leader was silent for a rotation; but
-// nobody is silent while finality lags by more than one.
-func (c *deadlineCheck) stepped(nd *node, eff *consensus.Effects) {
+// nobody is silent whose proposal is here, or while finality lags by more than one.
+func (c *deadlineCheck) stepped(nd *node, ev consensus.Event, eff *consensus.Effects) {
 	x, s := c.of(nd), &nd.status
-	if x.generation != nd.generation || x.epoch != nd.coreEpoch || x.view != s.View {
-		*x = viewOf{generation: nd.generation, epoch: nd.coreEpoch, view: s.View, entered: c.w.now, armed: -1}
+	if x.generation != nd.generation || x.epoch != nd.coreEpoch {
+		*x = viewOf{generation: nd.generation, epoch: nd.coreEpoch, armed: -1}
+	}
+	if x.view != s.View {
+		x.view, x.entered, x.armed = s.View, c.w.now, -1
+	}
+	if e, ok := ev.(consensus.ProposalReceived); ok && c.w.nodes[c.w.set(nd.coreEpoch).members[e.Proposal.Vote.Signer]].honest() {
+		x.proposed = max(x.proposed, e.Proposal.Vote.View)
 	}
 	if s.Armed && x.armed < 0 {
 		x.armed = c.w.now
@@ -51,8 +58,11 @@ func (c *deadlineCheck) early(nd *node, x *viewOf, v *consensus.Vote) {
 	if v.View != x.view {
 		waited = 0
 	}
-	if waited >= w.delta()*19/10 || v.View-nd.status.LastFinalizedView <= n { // the drift of a clock is small
+	if waited >= w.delta()*19/10 { // the drift of a clock is small
 		return
+	}
+	if x.proposed < v.View && v.View-nd.status.LastFinalizedView <= n {
+		return // its leader may have been silent
 	}
 	leader := int((v.View + uint64(v.Epoch)) % n)
 	if leader == nd.self || !w.nodes[set.members[leader]].honest() {
@@ -65,8 +75,8 @@ func (c *deadlineCheck) early(nd *node, x *viewOf, v *consensus.Vote) {
 	if gaveUp.has(leader) || gaveUp.count() > len(set.members)-set.quorum {
 		return
 	}
-	w.violate("early", "n%d gives view %d up after %.1f ms although its leader %d is honest and has not, and finality is stuck at view %d",
-		nd.id, v.View, float64(waited)/1000, leader, nd.status.LastFinalizedView)
+	w.violate("early", "n%d gives view %d (final %d) up after %.1f ms although its leader %d is honest and has not",
+		nd.id, v.View, nd.status.LastFinalizedView, float64(waited)/1000, leader)
 }
 
 // late is called again and again after healing: 3Δ' after a view was armed and a

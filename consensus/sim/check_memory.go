@@ -17,7 +17,7 @@ type memoryOf struct {
 // beyond that only so many.
 const (
 	spareViews  = 120
-	spareBlocks = 300
+	spareBlocks = 40
 	heldBlocks  = 1100
 )
 

@@ -14,11 +14,16 @@ func (c *checks) silence(w *world, s *stage) {
 		s.begin(w, phaseQuiet)
 		return
 	}
-	if w.now-s.began > s.bound+4*w.settleTime() {
+	if w.now-s.began > s.bound+mostStrays*w.settleTime() {
 		w.violate("quiet", "%.1f ms after the last work the network still sends, or holds work back: pending %v, level %v",
 			float64(w.now-s.began)/1000, pending, level)
 	}
 }
+
+// mostStrays is how many views in a row an adversary that is gone can still stir: it
+// left nullify votes in as many views ahead as others keep votes of, and each arms
+// them once.
+const mostStrays = 20
 
 // settleTime is how long something that a member left behind can still stir the
 // others: a lone nullify arms them after a grace of ten Δ or five seconds.

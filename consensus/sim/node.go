@@ -349,7 +349,7 @@ func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
 		}
 		w.checks.kept(nd, ev)
 	}
-	w.checks.deadlines.stepped(nd, &eff)
+	w.checks.deadlines.stepped(nd, ev, &eff)
 	if eff.Twin != nil && nd.honest() && !w.plants(CopyVotes) {
 		w.violate("twin", "n%d takes its own %s for that of another process", nd.id, describeVote(eff.Twin))
 	}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"cairn/consensus"
-	"cairn/consensus/internal/fault"
 )
 
 // plain is how many seeds an ordinary go test plays; make sim plays more.
@@ -69,73 +68,23 @@ func TestTraceChangesNothing(t *testing.T) {
 	}
 }
 
-// within plays seeds until a run breaks a rule other than the ignored ones, and
-// answers how many it took, and how it broke; 0 if none did.
-func within(most uint64, f fault.Fault, ignore ...string) (uint64, *Violation) {
-	for seed := uint64(1); seed <= most; seed++ {
-		w := newWorld(Options{Seed: seed, Faults: []fault.Fault{f}})
-		w.ignored = ignore
-		w.play()
-		if w.violation != nil {
-			return seed, w.violation
-		}
-	}
-	return 0, nil
-}
-
-// The simulator must notice each rule that is taken out of the core.
+// The simulator must notice each rule that is taken out of a core, and each
+// mistake of a driver.
 func TestPlantedFaults(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		fault  fault.Fault
-		ignore []string // rules whose checkers look at the very thing that was planted
-	}{
-		{fault: fault.QuorumTooSmall},
-		{fault: fault.QuorumTooSmall, ignore: []string{"quorum", "halt"}},
-		{fault: fault.NoNullifyFinalizeExclusion},
-		{fault: fault.NoNullifyFinalizeExclusion, ignore: []string{"double vote", "evidence"}},
-		{fault: fault.VotesNotRestored},
-		{fault: fault.SkipNullificationCheck},
-		{fault: fault.SkipParentCheck},
-		{fault: fault.NotarizeTwice},
-		{fault: fault.FinalizeUnnotarized},
-		{fault: fault.NotarizeUnexecuted},
-		{fault: fault.NoResend},
-		{fault: fault.NoIdle},
-		{fault: fault.ResendNotRearmed},
-	}
-	for _, test := range tests {
-		name := test.fault.String()
-		if len(test.ignore) > 0 {
-			name += " without " + strings.Join(test.ignore, " and ")
-		}
-		t.Run(name, func(t *testing.T) {
+	for _, m := range Mutants() {
+		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
-			seeds, v := within(1000, test.fault, test.ignore...)
+			seeds, v := m.Find(2000)
 			if v == nil {
-				t.Fatalf("1,000 seeds pass with %s planted", name)
+				t.Fatalf("2,000 seeds pass with %s planted", m.Name)
 			}
-			t.Logf("%s: found by seed %d: %v", name, seeds, v)
+			t.Logf("%s: found by seed %d: %v", m.Name, seeds, v)
 		})
 	}
 }
 
-// A disk restored from a copy has forgotten votes: a driver that does not make
-// its core an observer is noticed.
-func TestRestoredCopyMustObserve(t *testing.T) {
-	t.Parallel()
-	for seed := uint64(1); seed <= 1000; seed++ {
-		w := newWorld(Options{Seed: seed, Drivers: []DriverFault{CopyVotes}})
-		w.play()
-		if w.violation != nil {
-			t.Logf("found by seed %d: %v", seed, w.violation)
-			return
-		}
-	}
-	t.Fatal("1,000 seeds pass although restored copies vote at once")
-}
-
-// The quorums that checkers use are written by hand; two of them must share an
+// The quorums that checkers use are searched for; two of them must share an
 // honest member, and the honest members alone must be one.
 func TestQuorumTable(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"cairn/consensus/internal/fault"
 	"cairn/consensus/sim"
 )
 
@@ -36,7 +35,7 @@ func main() {
 	flag.Uint64Var(&f.seed, "seed", 0, "play this one seed only")
 	flag.BoolVar(&f.trace, "trace", false, "with -seed: print every step")
 	flag.StringVar(&f.resume, "resume", "", "file that keeps the next seed to play; an interrupted run goes on there")
-	flag.StringVar(&f.plant, "plant", "", "comma-separated faults to plant in every honest core")
+	flag.StringVar(&f.plant, "plant", "", "a mistake to plant in every honest node, or all: each of them, one after another")
 	flag.StringVar(&f.profile, "cpuprofile", "", "write a processor profile to this file")
 	flag.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "seeds played at once")
 	flag.IntVar(&f.failures, "failures", 10, "stop after so many failing seeds")
@@ -54,9 +53,12 @@ func run(f *flags) (int, error) {
 	if flag.NArg() > 0 {
 		return 0, fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
-	faults, err := parseFaults(f.plant)
-	if err != nil {
-		return 0, err
+	var planted sim.Mutant
+	if f.plant != "" && f.plant != "all" {
+		var err error
+		if planted, err = sim.FindMutant(f.plant); err != nil {
+			return 0, err
+		}
 	}
 	if f.profile != "" {
 		out, err := os.Create(f.profile)
@@ -70,33 +72,24 @@ func run(f *flags) (int, error) {
 		defer pprof.StopCPUProfile()
 	}
 	debug.SetGCPercent(400)
-	if f.seed != 0 {
-		return one(f, faults)
+	switch {
+	case f.plant == "all":
+		return mutants(f), nil
+	case f.seed != 0:
+		return one(f, planted)
 	}
-	return many(f, faults)
+	return many(f, planted)
 }
 
-func parseFaults(names string) ([]fault.Fault, error) {
-	var out []fault.Fault
-	for _, name := range strings.FieldsFunc(names, func(r rune) bool { return r == ',' }) {
-		known := false
-		for _, x := range fault.All() {
-			if x.String() == name {
-				out, known = append(out, x), true
-			}
-		}
-		if !known {
-			return nil, fmt.Errorf("no fault is called %q; there are %v", name, fault.All())
-		}
-	}
-	return out, nil
+func options(seed uint64, planted *sim.Mutant) sim.Options {
+	return sim.Options{Seed: seed, Faults: planted.Faults, Drivers: planted.Drivers, Ignored: planted.Ignored}
 }
 
 // one plays a single seed and prints its plan, and its trace if asked.
-func one(f *flags, faults []fault.Fault) (int, error) {
+func one(f *flags, planted sim.Mutant) (int, error) {
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
-	o := sim.Options{Seed: f.seed, Faults: faults}
+	o := options(f.seed, &planted)
 	if f.trace {
 		o.Trace = io.Writer(out)
 	}
@@ -149,7 +142,7 @@ func (t *tally) String() string {
 }
 
 // many plays the kept seeds and then a range, on all processors.
-func many(f *flags, faults []fault.Fault) (int, error) {
+func many(f *flags, planted sim.Mutant) (int, error) {
 	next, err := readResume(f)
 	if err != nil {
 		return 0, err
@@ -165,7 +158,7 @@ func many(f *flags, faults []fault.Fault) (int, error) {
 	for range f.workers {
 		wg.Go(func() {
 			for seed, ranged, ok := b.take(); ok; seed, ranged, ok = b.take() {
-				r := sim.Run(sim.Options{Seed: seed, Faults: faults})
+				r := sim.Run(options(seed, &planted))
 				b.done(&r, ranged)
 			}
 		})
@@ -248,7 +241,7 @@ func (b *batch) save() {
 func replay(seed uint64, plant string) string {
 	c := sim.ReplayCommand(seed)
 	if plant != "" {
-		c += fmt.Sprintf(" SIMFLAGS=%q", "-plant "+plant)
+		c += fmt.Sprintf(" PLANT=%q", plant)
 	}
 	return c
 }
