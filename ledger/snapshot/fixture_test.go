@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -256,5 +255,3 @@ func (n *network) follow(t testing.TB, l *ledger.Ledger) {
 }
 
 func body(b *types.Block) string { return string(chain.EncodeBlock(b)) }
-
-func draw(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

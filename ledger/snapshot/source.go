@@ -66,11 +66,11 @@ func (s *Source) Accounts(from, to crypto.Hash, maxBytes int) (*AccountRange, er
 	err := s.r.AccountsFrom(from, func(key crypto.Hash, a crypto.Address, acc *chain.Account) error {
 		leaf := AccountLeaf{Address: a, Account: acc.Encode()}
 		if !room.take(len(leaf.Account) + crypto.AddressLength) {
-			return store.Stop
+			return store.ErrStop
 		}
 		r.Accounts, last = append(r.Accounts, leaf), key
 		if key.Cmp(to) >= 0 {
-			return store.Stop
+			return store.ErrStop
 		}
 		return nil
 	})
@@ -98,11 +98,11 @@ func (s *Source) Slots(owner crypto.Address, from, to crypto.Hash, maxBytes int)
 	err = s.r.SlotsFrom(of, from, func(key, slot, value crypto.Hash) error {
 		leaf := SlotLeaf{Slot: slot, Value: trim(value)}
 		if !room.take(len(leaf.Value) + crypto.HashLength) {
-			return store.Stop
+			return store.ErrStop
 		}
 		r.Slots, last = append(r.Slots, leaf), key
 		if key.Cmp(to) >= 0 {
-			return store.Stop
+			return store.ErrStop
 		}
 		return nil
 	})

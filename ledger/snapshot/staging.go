@@ -122,7 +122,7 @@ func (s *Staging) Next(n int) ([]Segment, error) {
 			found = append(found, seg)
 		}
 		if len(found) >= n {
-			return store.Stop
+			return store.ErrStop
 		}
 		return nil
 	}
@@ -151,7 +151,7 @@ func (s *Staging) eachPending(f func(Segment) error) error {
 	}
 	stopped := false
 	note := func(err error) error {
-		stopped = stopped || errors.Is(err, store.Stop)
+		stopped = stopped || errors.Is(err, store.ErrStop)
 		return err
 	}
 	err := s.j.Progress(record(recordTrie), func(k, v []byte) error {

@@ -38,7 +38,7 @@ func (s *Store) PruneBodies(limit int) (pruned int, err error) {
 		_ = b.Delete(heightKey(prefixReceipts, height), nil)
 		last = height
 		if pruned++; pruned == limit {
-			return Stop
+			return ErrStop
 		}
 		return nil
 	})
@@ -101,7 +101,7 @@ func (s *Store) PruneHistory(at []byte, rows int) (next []byte, pruned int, err 
 		last = append(last[:0], k...)
 		if seen++; seen > rows {
 			next = bytes.Clone(k) // it may be the one that the next row replaces
-			return Stop
+			return ErrStop
 		}
 		return nil
 	})

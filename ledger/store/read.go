@@ -81,8 +81,8 @@ func (v View) has(what string, k []byte) (bool, error) {
 	return true, closer.Close()
 }
 
-// Stop, answered by the function of a scan, ends it early and without an error.
-var Stop = errors.New("stop")
+// ErrStop, answered by the function of a scan, ends it early and without an error.
+var ErrStop = errors.New("stop")
 
 // scan calls f with each row of from ≤ key < to in order. The slices are f's
 // only until it returns.
@@ -122,7 +122,7 @@ func (v View) iterate(what string, from, to []byte, f func(*pebble.Iterator) err
 	if cerr := it.Close(); cerr != nil {
 		return readError(what, cerr)
 	}
-	if errors.Is(err, Stop) {
+	if errors.Is(err, ErrStop) {
 		return nil
 	}
 	return err
@@ -290,7 +290,7 @@ func (v View) CertificateAtOrAbove(height uint64) (certificate []byte, at uint64
 			return corrupt("certificate key", fmt.Sprintf("%x", k))
 		}
 		certificate, at = bytes.Clone(value), binary.BigEndian.Uint64(k[1:])
-		return Stop
+		return ErrStop
 	})
 	if err == nil && certificate == nil {
 		err = fmt.Errorf("certificate at or above height %d: %w", height, ErrNotFound)
@@ -360,7 +360,7 @@ func (v View) AccountAt(a crypto.Address, height uint64) (acc *chain.Account, er
 		if acc, _, err = parseAccount(value); err != nil {
 			return err
 		}
-		return Stop
+		return ErrStop
 	})
 	if err == nil {
 		err = v.hasState(height)
@@ -406,7 +406,7 @@ func (v View) AddressHistory(a crypto.Address, height uint64, limit int) ([]Touc
 			return err
 		}
 		if out = append(out, t); len(out) == limit {
-			return Stop
+			return ErrStop
 		}
 		return nil
 	})
@@ -438,7 +438,7 @@ func (v View) SlotAt(a crypto.Address, slot crypto.Hash, height uint64) (value c
 		if value, err = bytesToHash(b, nil); err != nil {
 			return err
 		}
-		return Stop
+		return ErrStop
 	})
 	if err == nil {
 		err = v.hasState(height)

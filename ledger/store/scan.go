@@ -52,7 +52,7 @@ func (v View) EachSlot(f func(a crypto.Address, slot, value crypto.Hash) error) 
 }
 
 // SlotsFrom calls f with the slots of one account, whose keccak256 is owner, from
-// a key on in the order of its trie; f gets the key as well. Stop, as f's answer,
+// a key on in the order of its trie; f gets the key as well. ErrStop, as f's answer,
 // ends it early and without an error.
 func (v View) SlotsFrom(owner, from crypto.Hash, f func(key, slot, value crypto.Hash) error) error {
 	prefix := key(prefixSlot, owner[:])
