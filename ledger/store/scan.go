@@ -27,7 +27,7 @@ func (v View) EachAccount(f func(crypto.Address, *chain.Account) error) error {
 	return v.AccountsFrom(crypto.Hash{}, func(_ crypto.Hash, a crypto.Address, acc *chain.Account) error { return f(a, acc) })
 }
 
-// AccountsFrom is EachAccount from a key on; f gets the key as well. Stop, as
+// AccountsFrom is EachAccount from a key on; f gets the key as well. ErrStop, as
 // f's answer, ends it early and without an error.
 func (v View) AccountsFrom(from crypto.Hash, f func(key crypto.Hash, a crypto.Address, acc *chain.Account) error) error {
 	return v.scan("accounts", key(prefixAccount, from[:]), []byte{prefixAccount + 1}, func(k, value []byte) error {
