@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,8 +43,9 @@ type strain struct {
 	Heard    map[string]int    `json:"abusersHeard,omitempty"` // what the node answered them, by kind
 }
 
-// measureAbuse abuses node 0 in each way for a while.
-func measureAbuse(ctx context.Context, net *testnet.Network, long time.Duration) (*abuseReport, error) {
+// measureAbuse abuses node 0 in each way for a while; only, if not empty, is in the
+// names of the ways.
+func measureAbuse(ctx context.Context, net *testnet.Network, long time.Duration, only string) (*abuseReport, error) {
 	chain, err := net.Chain()
 	if err != nil {
 		return nil, err
@@ -63,6 +65,9 @@ func measureAbuse(ctx context.Context, net *testnet.Network, long time.Duration)
 		return nil, err
 	}
 	for _, a := range attacks(net.Nodes[0]) {
+		if !strings.Contains(a.kind, only) {
+			continue
+		}
 		s, err := w.strain(ctx, a)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.kind, err)

@@ -31,6 +31,7 @@ type settings struct {
 	Batch       int           `json:"batch"`
 	Writes      int           `json:"writes"`
 	Abuse       time.Duration `json:"abuseNanos"`
+	Only        string        `json:"only,omitempty"`
 }
 
 type report struct {
@@ -50,6 +51,7 @@ func main() {
 	flag.IntVar(&s.Batch, "batch", 100, "calls of one batch")
 	flag.IntVar(&s.Writes, "writes", 2000, "transfers of one round")
 	flag.DurationVar(&s.Abuse, "abuse", 6*time.Second, "time of each kind of abuse; 0 = none")
+	flag.StringVar(&s.Only, "only", "", "only the kinds of abuse with this in their name")
 	flag.Parse()
 	if err := s.validate(); err != nil {
 		fmt.Fprintln(os.Stderr, "benchrpc:", err)
@@ -88,7 +90,7 @@ func run(s settings) (err error) {
 		}
 	}
 	if s.Abuse > 0 {
-		if r.Abuse, err = measureAbuse(ctx, net, s.Abuse); err != nil {
+		if r.Abuse, err = measureAbuse(ctx, net, s.Abuse, s.Only); err != nil {
 			return err
 		}
 	}
