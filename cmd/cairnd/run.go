@@ -120,6 +120,10 @@ func runNode(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkFiles(); err != nil {
+		return err
+	}
+	limitMemory(log)
 	n, err := node.Open(cfg, log)
 	if err != nil {
 		return err
