@@ -122,6 +122,32 @@ func TestCopiedKeyFew(t *testing.T) {
 	}
 }
 
+// TestObserversAreNotAsked: the view of a member that has forgotten its own says
+// nothing about ours.
+func TestObserversAreNotAsked(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	c.copied(0)
+	c.start(0)
+	d := c.nodes[0].driver
+	for _, tc := range []struct {
+		signs bool
+		want  int
+	}{{false, 0}, {true, 3}} {
+		now := d.era.Load()
+		for from := range now.addrs {
+			if from != now.self {
+				d.deliver(t.Context(), &viewReport{era: now, from: from, view: 5, signs: tc.signs})
+			}
+		}
+		done := make(chan int, 1)
+		d.deliver(t.Context(), func() { done <- d.core.Status().Reports })
+		if got := <-done; got != tc.want {
+			t.Errorf("members that sign %t: %d reports count, want %d", tc.signs, got, tc.want)
+		}
+	}
+}
+
 // TestBeganTogether: one member that is further, or too few in the first view, and
 // the network is not one that begins.
 func TestBeganTogether(t *testing.T) {

@@ -21,9 +21,10 @@ const observeEvery = time.Second
 
 // viewReport is a member's view, with a certificate that was verified.
 type viewReport struct {
-	era  *era
-	from int
-	view uint64
+	era   *era
+	from  int
+	view  uint64
+	signs bool // the member signs votes: it remembers where it has been
 }
 
 // inDoubt says why this node must observe; empty = it need not.
@@ -138,7 +139,7 @@ func (d *driver) askView(ctx context.Context, now *era, from int, p peer.ID) err
 		d.refuse(p, "view", err)
 		return err
 	}
-	d.deliver(ctx, &viewReport{era: now, from: from, view: s.CurrentView})
+	d.deliver(ctx, &viewReport{era: now, from: from, view: s.CurrentView, signs: s.Signs})
 	return nil
 }
 
@@ -161,12 +162,18 @@ func (e *era) admits(s *statusAnswer) error {
 	return err
 }
 
+// handleReport tells the core the view of a member that signs. One that observes
+// itself has forgotten how far it was: its view bounds nothing. While blocks
+// become final a quorum signs, so that waiting for those who do costs nothing.
 func (d *driver) handleReport(r *viewReport) error {
 	if r.era != d.era.Load() {
 		return nil
 	}
 	if err := d.beganTogether(r); err != nil {
 		return err
+	}
+	if !r.signs {
+		return nil
 	}
 	return d.step(consensus.ViewReported{From: r.from, View: r.view})
 }
