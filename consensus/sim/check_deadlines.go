@@ -26,15 +26,17 @@ func (c *deadlineCheck) of(nd *node) *viewOf {
 	return &c.nodes[nd.id]
 }
 
+// started notes a new core: it counts its deadlines from there.
+func (c *deadlineCheck) started(nd *node) {
+	*c.of(nd) = viewOf{generation: nd.generation, epoch: nd.coreEpoch, view: nd.status.View, entered: c.w.now, armed: -1}
+}
+
 // stepped notes entries, and looks at nullify votes just signed. A view may be
 // given up before 2Δ only if its leader or n−q+1 others gave it up, if the leader
 // is Byzantine or ourselves, or if the leader was silent for a rotation; but
 // nobody is silent whose proposal is here, or while finality lags by more than one.
 func (c *deadlineCheck) stepped(nd *node, ev consensus.Event, eff *consensus.Effects) {
 	x, s := c.of(nd), &nd.status
-	if x.generation != nd.generation || x.epoch != nd.coreEpoch {
-		*x = viewOf{generation: nd.generation, epoch: nd.coreEpoch, armed: -1}
-	}
 	if x.view != s.View {
 		x.view, x.entered, x.armed = s.View, c.w.now, -1
 	}

@@ -9,6 +9,12 @@ func (c *checks) silence(w *world, s *stage) {
 	pending := !w.live(func(nd *node) bool { return len(nd.pool) == 0 })
 	level := w.live(func(nd *node) bool { return nd.disk.durable.head().Height == w.highest() })
 	calm := w.now-s.silence > w.settleTime() || w.plan.heartbeat > 0 && w.now-s.began > s.bound/2
+	if pending {
+		s.height = w.highest()
+	} else if made := w.highest() - s.height; w.plan.heartbeat == 0 && made > mostIdleBlocks {
+		w.violate("quiet", "%d blocks since the last transaction is final, without a heartbeat", made)
+		return
+	}
 	if calm && !pending && level {
 		s.height = w.highest()
 		s.begin(w, phaseQuiet)
@@ -24,6 +30,10 @@ func (c *checks) silence(w *world, s *stage) {
 // left nullify votes in as many views ahead as others keep votes of, and each arms
 // them once.
 const mostStrays = 20
+
+// mostIdleBlocks is how many blocks may follow the last work: those that the strays
+// bring about.
+const mostIdleBlocks = 3 * mostStrays
 
 // settleTime is how long something that a member left behind can still stir the
 // others: a lone nullify arms them after a grace of ten Δ or five seconds.

@@ -151,6 +151,7 @@ func (nd *node) newCore() consensus.Effects {
 	}
 	nd.core, nd.coreEpoch, nd.working, nd.wakeAt = core, db.floor.epoch, false, 0
 	nd.status = core.Status()
+	nd.w.checks.deadlines.started(nd)
 	return effects
 }
 

@@ -78,6 +78,9 @@ func (w *world) advance() {
 
 func (s *stage) begin(w *world, p phase) {
 	s.phase, s.began, s.sent, s.silence = p, w.now, w.sent, w.now
+	if p == phaseSettle {
+		s.height = w.highest()
+	}
 	w.trace.line(w, nil, "phase %d", p)
 }
 
