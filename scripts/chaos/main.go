@@ -133,6 +133,7 @@ func chaos(ctx context.Context, s settings, asJSON bool) (err error) {
 		err = saving
 	}
 	sum := r.summary(interrupted)
+	sum.Machine = testnet.ThisMachine(context.WithoutCancel(ctx))
 	if err := sum.print(s.out, asJSON); err != nil {
 		return err
 	}

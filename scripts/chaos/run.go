@@ -53,20 +53,20 @@ type settings struct {
 type run struct {
 	settings
 	state
-	c      *cluster
-	rec    *record
-	load   *load
-	check  *checker
-	stalls *stalls
-	quorum int
-	probes sync.WaitGroup
+	c       *cluster
+	rec     *record
+	load    *load
+	check   *checker
+	machine *machine
+	quorum  int
+	probes  sync.WaitGroup
 
 	mu sync.Mutex // state's Recoveries, and the output
 }
 
 // openRun reads or begins the state directory and starts the network.
 func openRun(ctx context.Context, s settings) (r *run, err error) {
-	r = &run{settings: s, stalls: &stalls{}}
+	r = &run{settings: s, machine: &machine{}}
 	if err := r.openState(); err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (r *run) faults(ctx context.Context) error {
 	done.Add(1)
 	go func() { defer done.Done(); r.load.run(loading) }()
 	done.Add(1)
-	go func() { defer done.Done(); r.stalls.watch(loading) }()
+	go func() { defer done.Done(); r.machine.watch(loading) }()
 	defer done.Wait()
 	defer stop()
 

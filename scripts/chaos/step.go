@@ -34,6 +34,8 @@ type Recovery struct {
 	Block  float64 `json:"firstBlockMillis"` // to the first final block at all
 	Start  float64 `json:"startMillis"`      // before the moment: from the fault's end until a quorum answers JSON-RPC
 	Stall  float64 `json:"stallMillis"`      // the longest that this program itself was kept waiting meanwhile
+	CPU    float64 `json:"cpuPressure"`      // part of the time in which something waited for a processor, 0 to 1
+	Disk   float64 `json:"diskPressure"`     // … for the disk
 	Nodes  []int   `json:"among"`            // the quorum
 }
 
@@ -286,7 +288,8 @@ func (r *run) measure(ctx context.Context, m Recovery, account int, pick uint64,
 	if first, ok := r.rec.firstAfter(since); ok {
 		m.Block = millis(first.Sub(since))
 	}
-	m.Millis, m.Stall = millis(took), millis(r.stalls.worst(since))
+	m.Millis, m.Stall = millis(took), millis(r.machine.longest(since))
+	m.CPU, m.Disk = r.machine.waited(since)
 	if r.note(m); took > r.limit {
 		r.say("     SLOW %s", r.story(m))
 	}
@@ -295,8 +298,8 @@ func (r *run) measure(ctx context.Context, m Recovery, account int, pick uint64,
 
 // story is a measured time with what it takes to look for its cause.
 func (r *run) story(m Recovery) string {
-	return fmt.Sprintf("%s: final after %.2fs, first block after %.2fs, quorum of nodes %s; this program waited up to %.2fs for the machine; step %d: %s",
-		m.Phase, m.Millis/1000, m.Block/1000, numbers(m.Nodes), m.Stall/1000, m.Step, draw(r.Seed, m.Step, r.Validators, r.Kinds))
+	return fmt.Sprintf("%s: final after %.2fs, first block after %.2fs, quorum of nodes %s; waited for a processor %.0f %% of the time, for the disk %.0f %%, this program at once up to %.2fs; step %d: %s",
+		m.Phase, m.Millis/1000, m.Block/1000, numbers(m.Nodes), 100*m.CPU, 100*m.Disk, m.Stall/1000, m.Step, draw(r.Seed, m.Step, r.Validators, r.Kinds))
 }
 
 // tellNodes prints where every node stands, for who looks for the cause.

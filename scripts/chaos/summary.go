@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"cairn/scripts/internal/testnet"
 )
 
 const reportFile = "report.json"
@@ -75,7 +77,10 @@ type Summary struct {
 	Start      Times           `json:"start"`   // of regained: from the fault's end until a quorum answers JSON-RPC
 	Back       Times           `json:"allBack"` // until every node is at the head and votes
 	Kinds      map[Kind]ByKind `json:"kinds"`
-	Slow       []Slow          `json:"slow"` // above the limit
+	Slow       []Slow          `json:"slow"`         // above the limit
+	CPU        float64         `json:"cpuPressure"`  // of this call: part of the time in which something waited for a processor, 0 to 1
+	Disk       float64         `json:"diskPressure"` // … for the disk
+	Machine    testnet.Machine `json:"machine"`
 	Dir        string          `json:"dir"`
 }
 
@@ -92,6 +97,7 @@ func (r *run) summary(interrupted bool) Summary {
 		Limit: millis(r.limit), Kinds: map[Kind]ByKind{}, Slow: []Slow{}, Dir: r.dir,
 	}
 	s.measured(r.Recoveries, r.Backs)
+	s.CPU, s.Disk = r.machine.waited(time.Time{})
 	for kind, n := range r.Faults {
 		k := s.Kinds[kind]
 		k.Faults = n
@@ -162,6 +168,7 @@ func (s Summary) String() string {
 	default:
 		b.WriteString("every block and state root is the same on all nodes, every final transfer has its receipt, all balances are right to the wei\n")
 	}
+	fmt.Fprintf(&b, "%d CPUs, %s: something waited for a processor %.0f %% of the time, for the disk %.0f %%\n", s.Machine.CPUs, s.Machine.Model, 100*s.CPU, 100*s.Disk)
 	fmt.Fprintf(&b, "\n%-32s %6s %9s %9s %9s\n", "seconds until", "times", "median", "99 %", "longest")
 	row := func(name string, t Times) {
 		fmt.Fprintf(&b, "%-32s %6d %9.2f %9.2f %9.2f\n", name, t.Count, t.P50/1000, t.P99/1000, t.Max/1000)
