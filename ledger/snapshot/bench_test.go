@@ -2,6 +2,7 @@ package snapshot_test
 
 import (
 	"context"
+	"flag"
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
@@ -18,12 +19,14 @@ import (
 	"cairn/light/lighttest"
 )
 
-// BenchmarkJoin moves the state of 100,000 accounts from one database on the
+var accountsFlag = flag.Int("accounts", 100_000, "accounts that BenchmarkJoin moves")
+
+// BenchmarkJoin moves the state of many accounts from one database on the
 // machine's disk to another: what it takes to keep the state, to fetch it with
 // four workers in answers of 256 KiB, and to finish. heap-MB is the most that
 // was live in between.
 func BenchmarkJoin(b *testing.B) {
-	const accounts = 100_000
+	accounts := *accountsFlag
 	home := b.TempDir()
 	spec := lighttest.Spec(4)
 	spec.Rules.CheckpointInterval = 1
@@ -63,7 +66,7 @@ func BenchmarkJoin(b *testing.B) {
 		at := time.Now()
 		check(b, fetch(src, s, 4, 256<<10))
 		fetching += time.Since(at)
-		if p := s.Progress(); p.Accounts < accounts {
+		if p := s.Progress(); p.Accounts < uint64(accounts) {
 			b.Fatalf("%+v", p)
 		}
 		at = time.Now()

@@ -80,24 +80,33 @@ func (d *Dir) Heights() []uint64 {
 // Errors: store.ErrNotFound (there is none, or no more), store.ErrLocked (it is
 // open), and those of Open.
 func (d *Dir) Open(height uint64) (*Source, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case !slices.Contains(d.heights, height):
-		return nil, fmt.Errorf("checkpoint of height %d: %w", height, store.ErrNotFound)
-	case d.open[height]:
-		return nil, fmt.Errorf("checkpoint of height %d: %w", height, store.ErrLocked)
-	}
-	s, err := Open(d.Path(height), d.o)
-	if err != nil {
+	if err := d.reserve(height); err != nil {
 		return nil, err
 	}
-	d.open[height] = true
+	s, err := Open(d.Path(height), d.o) // reads its log: Take must not wait for that
+	if err != nil {
+		d.release(height)
+		return nil, err
+	}
 	s.closed = func() { d.release(height) }
 	return s, nil
 }
 
-// release is called when a Source is closed.
+// reserve notes that a checkpoint is open.
+func (d *Dir) reserve(height uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case !slices.Contains(d.heights, height):
+		return fmt.Errorf("checkpoint of height %d: %w", height, store.ErrNotFound)
+	case d.open[height]:
+		return fmt.Errorf("checkpoint of height %d: %w", height, store.ErrLocked)
+	}
+	d.open[height] = true
+	return nil
+}
+
+// release is called when a Source is closed, or could not be opened.
 func (d *Dir) release(height uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
