@@ -54,20 +54,20 @@ func TestSameAnswers(t *testing.T) {
 		bodies = append(bodies, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":%q,"params":%s}`, i, c[0], params))
 	}
 	to := someone.Hex()
-	for _, s := range []string{
-		`{"jsonrpc":"2.0","id":"a-b","method":"eth_getBalance","params":["` + to + `"]}`,
-		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `",null]}`,
-		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `","0x63"]}`,
-		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `",{"blockNumber":"0x0"}]}`,
-		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `","newest"]}`,
-		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["` + to + `","latest",1]}`,
+	bodies = append(bodies,
+		`{"jsonrpc":"2.0","id":"a-b","method":"eth_getBalance","params":["`+to+`"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["`+to+`",null]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["`+to+`","0x63"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["`+to+`",{"blockNumber":"0x0"}]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["`+to+`","newest"]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["`+to+`","latest",1]}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":[]}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":[null]}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0x1"]}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance"}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":null}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":{}}`,
-		`{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"to":"` + to + `"},"latest",{"` + to + `":{}}]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"to":"`+to+`"},"latest",{"`+to+`":{}}]}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"to":"0x000000000000000000000000000000000000ca10","data":"0x12345678"}]}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{"fromBlock":"0x2","toBlock":"0x1"}]}`,
 		`{"jsonrpc":"2.0","id":1,"method":"eth_sendRawTransaction","params":["0x02c0"]}`,
@@ -87,22 +87,20 @@ func TestSameAnswers(t *testing.T) {
 		`{"jsonrpc":"2.0","id":1,"method":""}`,
 		`{"jsonrpc":"2.0","id":1,"result":1}`,
 		`5`, `null`, `{}`,
-	} {
-		bodies = append(bodies, s)
-	}
+	)
 	for _, s := range []string{`[]`, `[`, `{`, ``, `[{}`, `hello`, `[5]x`} {
-		equal(t, s, must2(f.both(s)), true)
+		equal(t, s, same(f.both(s)), true)
 	}
 	for _, s := range bodies {
-		equal(t, s, must2(f.both(s)), true)
-		equal(t, "batch of "+s, must2(f.both("[ "+s+" ]")), true)
+		equal(t, s, same(f.both(s)), true)
+		equal(t, "batch of "+s, same(f.both("[ "+s+" ]")), true)
 	}
-	equal(t, "all in a batch", must2(f.both("["+strings.Join(bodies, ",")+"]")), true)
-	equal(t, "notifications only", must2(f.both(`[{"jsonrpc":"2.0","method":"eth_chainId"},{"jsonrpc":"2.0","method":"eth_x"}]`)), true)
+	equal(t, "all in a batch", same(f.both("["+strings.Join(bodies, ",")+"]")), true)
+	equal(t, "notifications only", same(f.both(`[{"jsonrpc":"2.0","method":"eth_chainId"},{"jsonrpc":"2.0","method":"eth_x"}]`)), true)
 }
 
-// must2 says whether two answers are the same, else it is what they are.
-func must2(ours, theirs string) any {
+// same says whether two answers are the same, else it is what they are.
+func same(ours, theirs string) any {
 	if ours == theirs {
 		return true
 	}

@@ -99,7 +99,13 @@ func TestTokenPath(t *testing.T) {
 			if status != want || status == 401 && !strings.Contains(answer, "token") {
 				t.Errorf("closed %t, path %q: %d %s, want %d", closed, path, status, answer, want)
 			}
-			_, resp, err := websocket.DefaultDialer.Dial(f.wsURL()+path, nil)
+			c, resp, err := websocket.DefaultDialer.Dial(f.wsURL()+path, nil)
+			if c != nil {
+				c.Close()
+			}
+			if resp != nil {
+				resp.Body.Close()
+			}
 			if (err == nil) != (want == 200) || err != nil && resp.StatusCode != want {
 				t.Errorf("closed %t, WebSocket to %q: %v", closed, path, err)
 			}
