@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cairn/consensus"
+	"cairn/crypto"
 	"cairn/ledger"
 	"cairn/ledger/chain"
 	"cairn/node/blocksync"
@@ -14,8 +15,8 @@ import (
 // Limits of what the owner goroutine does at once for a sync. One block takes as
 // long as it takes.
 const (
-	sliceTime   = 50 * time.Millisecond
-	maxUnproven = 32 // executed blocks that wait for a finalization before they are kept without
+	sliceTime = 50 * time.Millisecond
+	maxRun    = 32 // blocks in one commit, fewer than the layers that publish leaves
 )
 
 // syncedRange is a run of verified final blocks that follow the final head, or
@@ -37,73 +38,73 @@ type appliedSlice struct {
 // error is a failure of this node.
 func (d *driver) applyRange(blocks []blocksync.Block) (count int, err error) {
 	begun := time.Now()
-	open := 0 // executed, not kept
-	for i := range blocks {
-		b := &blocks[i]
-		if b.NumberU64() <= d.ledger.HeadInfo().Height {
-			count = i + 1
-			continue
-		}
-		if b.Finalization != nil && b.Finalization.Epoch != d.era.Load().epoch {
-			return count, fmt.Errorf("%w: block %d is of another epoch than this node is in", errUnasked, b.NumberU64())
-		}
-		if err := d.ledger.Execute(b.Block); err != nil {
-			return count, d.contradiction(blocks[i:], err)
-		}
-		switch open++; {
-		case b.Finalization != nil:
-			err = d.keepSynced(b)
-		case open >= maxUnproven:
-			err = d.keepUnproven(b)
-		default:
-			if time.Since(begun) > sliceTime {
-				return count, d.lookAtPool() // what is open is executed already when the rest comes again
-			}
-			continue
-		}
+	for len(blocks) > count {
+		run, err := d.executeRun(blocks[count:], begun)
 		if err != nil {
 			return count, err
 		}
-		open, count = 0, i+1
-		if time.Since(begun) > sliceTime {
+		kept, err := d.keepRun(run)
+		if err != nil {
+			return count, err
+		}
+		if count += kept; kept == 0 || time.Since(begun) > sliceTime {
 			break
 		}
-	}
-	if open > 0 && count == 0 {
-		// The range ends with blocks whose finalization comes with the next.
-		if err := d.keepUnproven(&blocks[len(blocks)-1]); err != nil {
-			return 0, err
-		}
-		count = len(blocks)
 	}
 	return count, d.lookAtPool()
 }
 
-// keepSynced commits an executed block with its finalization, and its ancestors.
-func (d *driver) keepSynced(b *blocksync.Block) error {
-	if err := d.finalize(b.Hash(), b.Finalization); err != nil {
-		return err
-	}
-	if chain.IsClosing(b.Header()) {
-		return d.enterEpoch()
-	}
-	return d.step(consensus.Synced{Block: blockFacts(b.Block), Finalization: *b.Finalization})
-}
-
-// keepUnproven commits an executed block that is final by a descendant which is
-// not here yet: the headers up to it were verified. The vote log's floor stays.
-func (d *driver) keepUnproven(b *blocksync.Block) error {
-	head := d.ledger.HeadInfo()
-	finals, err := d.ledger.Finalize(b.Hash(), nil, ledger.Floor{Epoch: head.Epoch, View: head.View}, nil)
-	if err != nil {
-		return fmt.Errorf("commit block %s: %w", b.Hash(), err)
-	}
-	for _, f := range finals {
-		if err := d.finalized(f); err != nil {
-			return err
+// executeRun executes blocks, up to a closing block, as many as go into one
+// commit or the time that is left. Those that are here already count.
+func (d *driver) executeRun(blocks []blocksync.Block, begun time.Time) ([]blocksync.Block, error) {
+	for i := range blocks {
+		b := &blocks[i]
+		if b.Finalization != nil && b.NumberU64() > d.ledger.HeadInfo().Height && b.Finalization.Epoch != d.era.Load().epoch {
+			return nil, fmt.Errorf("%w: block %d is of another epoch than this node is in", errUnasked, b.NumberU64())
+		}
+		if err := d.ledger.Execute(b.Block); err != nil {
+			return nil, d.contradiction(blocks[i:], err)
+		}
+		if i+1 == maxRun || chain.IsClosing(b.Header()) || time.Since(begun) > sliceTime {
+			return blocks[:i+1], nil
 		}
 	}
-	return nil
+	return blocks, nil
+}
+
+// keepRun commits executed blocks up to the last that has a finalization, in one
+// batch, and tells the core. If none has, all are committed: the headers up to the
+// descendant that makes them final were verified, and the vote log's floor stays.
+// It answers how many are final here now.
+func (d *driver) keepRun(run []blocksync.Block) (int, error) {
+	last := len(run) - 1
+	for last > 0 && run[last].Finalization == nil {
+		last--
+	}
+	if run[last].Finalization == nil {
+		last = len(run) - 1
+	}
+	top := &run[last]
+	if top.NumberU64() <= d.ledger.HeadInfo().Height {
+		return last + 1, nil
+	}
+	certificates := make(map[crypto.Hash][]byte)
+	for i := range run[:last+1] {
+		if c := run[i].Finalization; c != nil {
+			certificates[run[i].Hash()] = consensus.EncodeCertificate(c)
+		}
+	}
+	if err := d.commitRun(top.Hash(), top.Finalization, certificates); err != nil {
+		return 0, err
+	}
+	switch {
+	case top.Finalization == nil:
+		return last + 1, nil
+	case chain.IsClosing(top.Header()):
+		return last + 1, d.enterEpoch()
+	default:
+		return last + 1, d.step(consensus.Synced{Block: blockFacts(top.Block), Finalization: *top.Finalization})
+	}
 }
 
 // contradiction shows the core a final block that does not execute here as it

@@ -281,12 +281,24 @@ func (d *driver) commit(c *consensus.Certificate) error {
 // finalize commits hash and its unfinalized ancestors with the finalization of
 // hash, and tells the pool.
 func (d *driver) finalize(hash crypto.Hash, c *consensus.Certificate) error {
+	return d.commitRun(hash, c, map[crypto.Hash][]byte{hash: consensus.EncodeCertificate(c)})
+}
+
+// commitRun commits hash and its unfinalized ancestors with the finalizations
+// that any of them has, and tells the pool. top is that of hash; nil = something
+// else proves that it is final.
+func (d *driver) commitRun(hash crypto.Hash, top *consensus.Certificate, certificates map[crypto.Hash][]byte) error {
 	start := time.Now()
-	floor := ledger.Floor{Epoch: c.Epoch, View: c.View}
-	if d.ledger.Closing(hash) {
-		floor = ledger.Floor{Epoch: c.Epoch + 1}
+	info := d.ledger.HeadInfo()
+	floor := ledger.Floor{Epoch: info.Epoch, View: info.View}
+	var prune []store.RecordRange
+	if top != nil {
+		if floor = (ledger.Floor{Epoch: top.Epoch, View: top.View}); d.ledger.Closing(hash) {
+			floor = ledger.Floor{Epoch: top.Epoch + 1}
+		}
+		prune = []store.RecordRange{prunable(floor)}
 	}
-	finals, err := d.ledger.Finalize(hash, consensus.EncodeCertificate(c), floor, []store.RecordRange{prunable(floor)})
+	finals, err := d.ledger.FinalizeRun(hash, certificates, floor, prune)
 	if err != nil {
 		return fmt.Errorf("commit block %s: %w", hash, err)
 	}

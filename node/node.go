@@ -30,6 +30,7 @@ import (
 	"cairn/ledger/store"
 	"cairn/node/blocksync"
 	"cairn/node/rpc"
+	"cairn/node/statesync"
 	"cairn/p2p"
 )
 
@@ -63,6 +64,8 @@ type Node struct {
 	host      *p2p.Host
 	peerKey   libp2pcrypto.PrivKey
 	servers   servers
+
+	states *statesync.Server // serves snapshots; nil as they are
 
 	presences presences
 }
@@ -98,6 +101,9 @@ func Open(cfg Config, log *slog.Logger) (_ *Node, err error) {
 	}
 	own, err := p2p.PeerID(n.peerKey)
 	if err != nil {
+		return nil, err
+	}
+	if err := n.adoptJoined(); err != nil {
 		return nil, err
 	}
 	n.store, err = store.Open(filepath.Join(cfg.Home, DataDir), storeOptions(cfg, log))
@@ -143,7 +149,11 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 		return err
 	}
 	d.sync = newSyncer(d, pin)
-	d.serving = newServing(blocksync.Server{Ledger: live}, n.cfg.Sync.ServeMiB<<20)
+	d.sync.home, d.sync.mode, d.sync.spec, d.sync.options = n.cfg.Home, n.cfg.Sync.Mode, n.spec, storeOptions(n.cfg, n.log)
+	if n.snapshots != nil {
+		n.states = statesync.NewServer(n.snapshots, live)
+	}
+	d.serving = newServing(blocksync.Server{Ledger: live}, n.states, n.cfg.Sync.ServeMiB<<20)
 	n.driver = d
 	if key != nil {
 		if d.instance, err = openInstance(n.cfg.Home, n.store, key.Address()); err != nil {
@@ -254,7 +264,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	g.Go(func() error { return d.run(ctx) })
-	g.Go(func() error { d.sync.run(ctx); return nil })
+	g.Go(func() error { return d.sync.run(ctx) })
 	g.Go(func() error { return n.prune(ctx) })
 	if d.instance != nil {
 		g.Go(func() error { d.observe(ctx); return nil })
@@ -329,6 +339,10 @@ func (n *Node) Close() error {
 
 func (n *Node) release() error {
 	var errs []error
+	if n.states != nil {
+		errs = append(errs, n.states.Close())
+		n.states = nil
+	}
 	if n.snapshots != nil {
 		n.snapshots.Close()
 		n.snapshots = nil

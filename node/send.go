@@ -165,7 +165,7 @@ func (d *driver) askable() []peer.ID {
 func (d *driver) fetchBlock(hash crypto.Hash) {
 	answer := &fetchedBlock{hash: hash}
 	if d.era.Load().self < 0 && d.sync.follow(d.ctx, hash) {
-		d.deliver(d.ctx, answer) // the ledger has it
+		d.deliver(d.ctx, answer) // without the block: the ledger has it
 		return
 	}
 	for _, p := range d.sync.heardFirst(d.askable()) {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"cairn/node/blocksync"
+	"cairn/node/statesync"
 	"cairn/p2p"
 )
 
@@ -33,6 +34,7 @@ var errBusy = errors.New("no more of this for now")
 // serving answers what others sync from, within a budget.
 type serving struct {
 	blocks blocksync.Server
+	states *statesync.Server // nil = no snapshots are kept here
 
 	places *semaphore.Weighted
 	all    *rate.Limiter
@@ -43,10 +45,10 @@ type serving struct {
 }
 
 // newServing makes a server that sends up to perSecond bytes.
-func newServing(blocks blocksync.Server, perSecond int) *serving {
+func newServing(blocks blocksync.Server, states *statesync.Server, perSecond int) *serving {
 	limit := rate.Limit(perSecond)
 	return &serving{
-		blocks: blocks, places: semaphore.NewWeighted(bulkAtOnce),
+		blocks: blocks, states: states, places: semaphore.NewWeighted(bulkAtOnce),
 		all: newBulkLimiter(limit), each: limit / bulkShare, peers: make(map[peer.ID]*rate.Limiter),
 	}
 }
@@ -60,6 +62,13 @@ func (s *serving) requests(to map[string]p2p.Request) map[string]p2p.Request {
 	to[blocksync.RequestBlocks] = s.bulk(s.blocks.Blocks)
 	to[blocksync.RequestEpochs] = s.bulk(s.blocks.Epochs)
 	to[blocksync.RequestReceipts] = s.bulk(s.blocks.Receipts)
+	if s.states == nil {
+		return to
+	}
+	to[statesync.RequestSnapshots] = s.bulk(s.states.Snapshots)
+	to[statesync.RequestAccounts] = s.bulk(s.states.Accounts)
+	to[statesync.RequestSlots] = s.bulk(s.states.Slots)
+	to[statesync.RequestCode] = s.bulk(s.states.Code)
 	return to
 }
 

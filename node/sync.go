@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"cairn/consensus"
 	"cairn/crypto"
+	"cairn/genesis"
 	"cairn/ledger/chain"
+	"cairn/ledger/store"
 	"cairn/light"
 	"cairn/node/blocksync"
 	"cairn/node/fetch"
@@ -40,7 +43,13 @@ type syncer struct {
 	progress progress
 	warned   *pace // of the log
 
-	following sync.Mutex // held while a full node fetches what is new
+	home    string        // where a snapshot is fetched to
+	mode    string        // SyncAuto, SyncFull, SyncSnapshot
+	spec    *genesis.Spec // of the network
+	options store.Options // of a database made from a snapshot
+
+	following sync.Mutex  // held while a full node fetches what is new
+	catching  atomic.Bool // this node catches up: what it lacks comes in order
 
 	mu      sync.Mutex
 	last    peer.ID // from which the newest finalization came
@@ -108,20 +117,25 @@ func (s *syncer) heardFirst(ps []peer.ID) []peer.ID {
 	return ps[:min(len(ps), fetchTries)]
 }
 
-// run polls until ctx ends.
-func (s *syncer) run(ctx context.Context) {
+// run polls until ctx ends, or until the node has to be opened again with the
+// snapshot that it fetched (ErrRestart).
+func (s *syncer) run(ctx context.Context) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-ticker.C:
 		case <-s.wake:
 		}
 		next := time.NewTimer(pollGap)
 		if s.look(ctx) {
-			if err := s.catchUp(ctx); err != nil && ctx.Err() == nil && s.warned.allow("") {
+			err := s.catchUp(ctx)
+			if errors.Is(err, ErrRestart) {
+				return err
+			}
+			if err != nil && ctx.Err() == nil && s.warned.allow("") {
 				s.d.log.Warn("sync: stopped; it goes on when a peer has what is missing", "height", s.d.ledger.HeadInfo().Height, "err", err)
 			}
 			s.progress.end()
@@ -208,6 +222,8 @@ func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 // catchUp replays until this node is near the head that a peer has proven.
 // Errors: fetch.ErrNobody, failures, those of ctx.
 func (s *syncer) catchUp(ctx context.Context) error {
+	s.catching.Store(true)
+	defer s.catching.Store(false)
 	start := s.d.ledger.HeadInfo().Height
 	for begun := false; ctx.Err() == nil; {
 		sets, err := s.sets()
@@ -224,6 +240,9 @@ func (s *syncer) catchUp(ctx context.Context) error {
 		}
 		if !begun {
 			begun = true
+			if err := s.trySnapshot(ctx, start, best, claims); err != nil {
+				return err
+			}
 			s.progress.begin(rpc.SyncReplay, "blocks", start, best.Height())
 		}
 		s.progress.aim(best.Height())
@@ -373,8 +392,11 @@ func (s *syncer) apply(ctx context.Context, blocks []blocksync.Block) error {
 
 // follow brings a full node the blocks that became final since its head, all in
 // one answer: asked for one by one they would come slower than they are made. It
-// answers whether it did.
+// answers whether the block of this hash came so, or will.
 func (s *syncer) follow(ctx context.Context, hash crypto.Hash) bool {
+	if s.catching.Load() {
+		return true // the core asks again if it does not
+	}
 	s.following.Lock()
 	defer s.following.Unlock()
 	if _, err := s.d.ledger.HeightByHash(hash); err == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +42,11 @@ func runCommand() *cli.Command {
 			text("metrics-listen", "CAIRN_METRICS_LISTEN", "`HOST:PORT` of /metrics; off: none"),
 			text("log-level", "CAIRN_LOG_LEVEL", "debug, info, warn or error"),
 			text("log-format", "CAIRN_LOG_FORMAT", "text or json"),
+			text("sync", "CAIRN_SYNC", "how to catch up: auto, full (execute every block) or snapshot"),
+			text("trusted", "CAIRN_TRUSTED", "`HEIGHT:0xHASH` of a block known to be final"),
+			&cli.BoolFlag{Name: "history-fill", EnvVars: []string{"CAIRN_HISTORY_FILL"}, DefaultText: "as in config.toml, else false", Usage: "after a join by snapshot, fetch the blocks below it"},
+			&cli.IntFlag{Name: "serve-mib", EnvVars: []string{"CAIRN_SERVE_MIB"}, DefaultText: "as in config.toml, else 32", Usage: "MiB a second sent to nodes that sync"},
+			&cli.BoolFlag{Name: "snapshots", EnvVars: []string{"CAIRN_SNAPSHOTS"}, DefaultText: "as in config.toml, else true", Usage: "keep checkpoints of the state for nodes that join (--snapshots=false: do not)"},
 			text("key-password-file", keyPasswordEnv, "`FILE` with the password of an encrypted validator key"),
 			&cli.BoolFlag{Name: "allow-development-keys", Usage: "run with keys that everybody knows on an address that is not loopback"},
 			&cli.IntFlag{Name: "cache-mib", EnvVars: []string{"CAIRN_CACHE_MIB"}, DefaultText: "as in config.toml, else 64", Usage: "database cache in MiB"},
@@ -74,6 +80,7 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 	}
 	for name, to := range map[string]*string{
 		"log-level": &cfg.Log.Level, "log-format": &cfg.Log.Format, "key-password-file": &cfg.KeyPasswordFile,
+		"sync": &cfg.Sync.Mode, "trusted": &cfg.Sync.Trusted,
 		"rpc-tls-cert": &cfg.RPC.TLSCert, "rpc-tls-key": &cfg.RPC.TLSKey,
 	} {
 		if c.IsSet(name) {
@@ -82,12 +89,13 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 	}
 	for name, to := range map[string]*bool{
 		"mdns": &cfg.P2P.MDNS, "dht": &cfg.P2P.DHT, "allow-development-keys": &cfg.AllowDevelopmentKeys,
+		"history-fill": &cfg.Sync.HistoryFill, "snapshots": &cfg.Store.Snapshots,
 	} {
 		if c.IsSet(name) {
 			*to = c.Bool(name)
 		}
 	}
-	for name, to := range map[string]*int{"max-peers": &cfg.P2P.MaxPeers, "cache-mib": &cfg.Store.CacheMiB, "reserve-mib": &cfg.Store.ReserveMiB} {
+	for name, to := range map[string]*int{"max-peers": &cfg.P2P.MaxPeers, "cache-mib": &cfg.Store.CacheMiB, "reserve-mib": &cfg.Store.ReserveMiB, "serve-mib": &cfg.Sync.ServeMiB} {
 		if c.IsSet(name) {
 			*to = c.Int(name)
 		}
@@ -124,9 +132,23 @@ func runNode(c *cli.Context) error {
 		return err
 	}
 	limitMemory(log)
+	for {
+		again, err := runOnce(c.Context, cfg, log)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// runOnce runs the node until it ends, or has to be opened again.
+func runOnce(ctx context.Context, cfg node.Config, log *slog.Logger) (again bool, err error) {
 	n, err := node.Open(cfg, log)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return errors.Join(n.Run(c.Context), n.Close())
+	err = n.Run(ctx)
+	if again = errors.Is(err, node.ErrRestart); again {
+		err = nil
+	}
+	return again, errors.Join(err, n.Close())
 }

@@ -17,8 +17,11 @@ type Server struct {
 	Ledger *ledger.Ledger
 }
 
-// held says whether an error is the plain answer that something is not here.
-func notHere(err error) bool { return errors.Is(err, ledger.ErrNotFound) }
+// notHere tells the plain answer that something is not here, or no more, from a
+// failure.
+func notHere(err error) bool {
+	return errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrPruned)
+}
 
 // Blocks answers final blocks from a height upwards, with what proves the last.
 // An empty answer says that the first is not here.
@@ -96,10 +99,19 @@ func (s *Server) Epochs(ctx context.Context, req []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var answer EpochsAnswer
+	steps, err := s.Ends(ctx, q.From, q.Count)
+	if err != nil {
+		return nil, err
+	}
+	return Encode(&EpochsAnswer{Steps: steps}), nil
+}
+
+// Ends are the ends of the epochs from one upwards that are over, at most count
+// and MaxSteps.
+func (s *Server) Ends(ctx context.Context, from, count uint64) (steps []light.Step, err error) {
 	_, current := s.Ledger.Validators()
 	size := 0
-	for e := q.From; e < uint64(current) && uint64(len(answer.Steps)) < min(q.Count, MaxSteps) && size < MaxEpochsBytes && ctx.Err() == nil; e++ {
+	for e := from; e < uint64(current) && uint64(len(steps)) < min(count, MaxSteps) && size < MaxEpochsBytes && ctx.Err() == nil; e++ {
 		step, err := s.step(uint32(e))
 		if notHere(err) {
 			break
@@ -107,13 +119,13 @@ func (s *Server) Epochs(ctx context.Context, req []byte) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("end of epoch %d: %w", e, err)
 		}
-		answer.Steps = append(answer.Steps, step)
+		steps = append(steps, step)
 		size += len(step.Header) + len(step.Finalization)
 		for _, m := range step.Next {
 			size += 32 + len(m.PeerID) + len(m.Name)
 		}
 	}
-	return Encode(&answer), nil
+	return steps, nil
 }
 
 func (s *Server) step(epoch uint32) (step light.Step, err error) {

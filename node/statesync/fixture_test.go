@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -52,14 +53,15 @@ const checkpoints = "/data/snapshots"
 
 // newNetwork makes a chain of two epochs with accounts, and a checkpoint.
 func newNetwork(t testing.TB, accounts int, peers ...peer.ID) *network {
-	c := lighttest.New(t, 4)
+	fs := vfs.NewMem()
+	c := lighttest.NewOf(t, lighttest.Spec(4), "/data/ledger", store.Options{FS: fs}, ledger.Options{})
 	c.Seal(c.Transfer(0))
 	c.Change(4, true)
 	for i := 0; i < accounts; i += 50 {
 		n := &network{t: t, chain: c}
 		n.pay(i, min(50, accounts-i))
 	}
-	dir, err := snapshot.OpenDir(checkpoints, store.Options{FS: c.FS})
+	dir, err := snapshot.OpenDir(checkpoints, store.Options{FS: fs}, 0)
 	check(t, err)
 	n := &network{
 		t: t, chain: c, dir: dir, blocks: blocksync.Server{Ledger: c.Ledger}, state: statesync.NewServer(dir, c.Ledger), order: peers,
