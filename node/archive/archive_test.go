@@ -287,14 +287,14 @@ func TestAltered(t *testing.T) {
 		b[at] ^= 1 << (at % 8)
 		return b
 	}
-	for at := 0; at < len(whole); at += 7 {
+	for at := 0; at < len(whole); at += 29 {
 		// The frame header has bits that mean nothing to a reader.
 		if at < 8 {
 			continue
 		}
 		check(fmt.Sprintf("byte %d of the file", at), flip(whole, at))
 	}
-	for at := 0; at < len(plain); at += 5 {
+	for at := 0; at < len(plain); at += 17 {
 		// Who proposes a network's id is not signed in the first record: the reader
 		// of it compares.
 		if at >= len(magic)+1 && at < len(magic)+6+40 {

@@ -30,7 +30,7 @@ func TestKillNine(t *testing.T) {
 	ctx, stop := context.WithCancel(w.ctx)
 	var wg sync.WaitGroup
 	for i := range w.Nodes {
-		wg.Go(func() { w.drip(ctx, i, 10*time.Millisecond) })
+		wg.Go(func() { w.drip(ctx, i, 40*time.Millisecond) })
 	}
 	defer func() {
 		stop()
@@ -48,8 +48,10 @@ func TestKillNine(t *testing.T) {
 		told := w.head(i)
 		w.do("kill", name)
 		found := w.checkDatabase(i)
-		w.do("start", name)
-		w.await(name+" has caught up", 30*time.Second, func() (bool, error) {
+		w.await(name+" starts", 2*time.Minute, func() (bool, error) { // somebody's connection may have its port for a while
+			return w.Do(w.ctx, "start", name) == nil, nil
+		})
+		w.await(name+" has caught up", time.Minute, func() (bool, error) {
 			h, err := testnet.Head(w.ctx, w.clients[i])
 			return err == nil && h+5 >= w.head((i+1)%4), nil
 		})
