@@ -61,15 +61,17 @@ func writeCertificate(t *testing.T, certFile, keyFile, name string) *x509.CertPo
 var listens = regexp.MustCompile(`msg="?([a-z-]+) listens"? address=(\S+) tls=(\S+)`)
 
 // addressOf is where a listener of a running node is, as its log says.
-func addressOf(t *testing.T, p *process, what string) string {
+func addressOf(t *testing.T, p *process, what string) (address string) {
 	t.Helper()
-	for _, m := range listens.FindAllStringSubmatch(p.log.String(), -1) {
-		if m[1] == what {
-			return m[2]
+	poll(t, p, "no listener for "+what, func() bool {
+		for _, m := range listens.FindAllStringSubmatch(p.log.String(), -1) {
+			if m[1] == what {
+				address = m[2]
+			}
 		}
-	}
-	t.Fatalf("no listener for %s:\n%s", what, p.log.String())
-	return ""
+		return address != ""
+	})
+	return address
 }
 
 // token runs 'cairnd token' and answers the token and the lines for config.toml.
