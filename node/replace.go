@@ -177,6 +177,9 @@ func (h *Home) salvage(ctx context.Context, data, part string, tell Progress) (r
 				why = damage.Error()
 			}
 		}
+		if err == nil && st.FirstBody() > 1 {
+			err = h.checkShared(ctx, part)
+		}
 		if err == nil {
 			return reached, why, nil
 		}
@@ -193,6 +196,25 @@ func (h *Home) salvage(ctx context.Context, data, part string, tell Progress) (r
 		}
 	}
 	return 0, why, h.blank(part)
+}
+
+// checkShared checks a database that began with a checkpoint, whose tables are
+// files of the damaged one. Error: store.ErrCorrupt, or a failure.
+func (h *Home) checkShared(ctx context.Context, part string) error {
+	first := ""
+	result, err := checkData(ctx, h, part, CheckOptions{
+		Finding: func(text string) {
+			if first == "" {
+				first = text
+			}
+		},
+		Note:     func(string) {},
+		Progress: func(string, uint64, uint64) {},
+	})
+	if err == nil && result.Findings > 0 {
+		err = fmt.Errorf("%w: the checkpoint, too: %s", store.ErrCorrupt, first)
+	}
+	return err
 }
 
 // blank makes a database of block 0.

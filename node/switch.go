@@ -14,6 +14,7 @@ import (
 //	data.part     being made; whatever is found there was not finished
 //	data.new      complete: it will be data
 //	data.old      was data, and goes
+//	data.check    of CheckExecution, and goes
 //	data.KEPT     was data, and stays for the operator
 //
 // The first rename, of data.part to data.new, decides.
@@ -53,7 +54,7 @@ func switchData(home, part, keep string) error {
 func finishSwitch(home string) error {
 	data, next, old := filepath.Join(home, DataDir), filepath.Join(home, newDir), filepath.Join(home, oldDir)
 	if !exists(next) {
-		return errors.Join(remove(old), remove(filepath.Join(home, partDir)), remove(filepath.Join(home, keepTo)))
+		return errors.Join(remove(old), remove(filepath.Join(home, partDir)), remove(filepath.Join(home, checkDir)), remove(filepath.Join(home, keepTo)))
 	}
 	keep, err := os.ReadFile(filepath.Join(home, keepTo))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
