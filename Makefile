@@ -51,8 +51,8 @@ latency: build ## finality of single transfers with 1 of 4 and 2 of 7 validators
 testnet: build ## a network of four on this machine, and a first transfer
 	scripts/demo.sh
 
-e2e: build ## kill, restart and full-power-loss rounds on real processes: ROUNDS=2
-	$(GO) test -count=1 -tags e2e -timeout 20m ./scripts/e2e -rounds $(or $(ROUNDS),2) -v
+e2e: build ## kill, restart and full-power-loss rounds on real processes: ROUNDS=2 KILLS=5
+	$(GO) test -count=1 -tags e2e -timeout 20m ./scripts/e2e -rounds $(or $(ROUNDS),2) -kills $(or $(KILLS),5) -v
 
 clients: build ## ethers, viem, web3.js and cast against two real networks; SKIP_CLIENTS=1 skips
 	scripts/clients.sh
