@@ -81,7 +81,7 @@ func (v View) has(what string, k []byte) (bool, error) {
 	return true, closer.Close()
 }
 
-// ErrStop, answered by the function of a scan, ends it early and without an error.
+// ErrStop ends a scan early and without an error when its function answers it.
 var ErrStop = errors.New("stop")
 
 // scan calls f with each row of from ≤ key < to in order. The slices are f's
