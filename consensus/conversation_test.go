@@ -2,6 +2,8 @@ package consensus
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,6 +114,26 @@ func (k *conversation) run() {
 		}
 	default:
 		k.d.Fatalf(k.t, "unknown command %s", k.d.Cmd)
+	}
+}
+
+// Every numbered rule of the protocol has a conversation that names it.
+func TestEveryRuleHasAConversation(t *testing.T) {
+	t.Parallel()
+	for rule := 1; rule <= 12; rule++ {
+		files, err := filepath.Glob(fmt.Sprintf("testdata/conversations/rule%02d_*.txt", rule))
+		if err != nil || len(files) == 0 {
+			t.Errorf("no conversation of rule %d: %v", rule, err)
+		}
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(string(text), fmt.Sprintf("# Rule %d", rule)) {
+				t.Errorf("%s does not say at its beginning that it is about rule %d", name, rule)
+			}
+		}
 	}
 }
 

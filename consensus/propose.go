@@ -28,7 +28,10 @@ func (c *Core) propose() {
 	}
 	if parent.closing && !c.faulty(fault.ClosingBlockHasChild) {
 		// A closing block has no child in its epoch: it is proposed again until
-		// it is directly final.
+		// it is directly final. Our vote for it needs the body on the disk here.
+		if !parent.durable && !c.faulty(fault.NotarizeUndurable) {
+			return
+		}
 		c.proposeBlock(p, parent.Block)
 		return
 	}

@@ -29,6 +29,9 @@ func New(cfg Config, records []Record, mono, wall int64) (*Core, Effects, error)
 	if c.faulty(fault.QuorumTooSmall) {
 		c.q = max(1, c.q-1)
 	}
+	if c.faulty(fault.TwoFPlusOne) {
+		c.q = 2*Faults(n) + 1
+	}
 	c.root(cfg.Root)
 	if err := c.replay(records); err != nil {
 		return nil, Effects{}, err

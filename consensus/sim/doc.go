@@ -9,9 +9,12 @@
 // no more work and the network must fall silent, stay so, and answer the first
 // transaction after that.
 //
-// The drivers do what the contract of consensus.Effects says. Signatures are not
-// checked: adversaries sign only as themselves. The checkers, one file each, use
-// nothing of the engine but its types.
+// Epochs end at drawn heights, and the set of validators changes with them.
+//
+// The drivers do what the contract of consensus.Effects says, and check every
+// signature before a core sees it. The checkers, one file each, use nothing of the
+// engine but its types. Mutants plants mistakes in cores and drivers, one at a
+// time, to show that the checkers notice.
 //
 // The same seed gives the same run, event for event. A failing one is replayed by
 //

@@ -88,12 +88,12 @@ func (p *plan) drawTiming(r *rng) {
 		p.closeEvery = uint64(r.between(3, 30))
 	}
 	p.still, p.lazyPrune, p.slowBodies = r.chance(150), r.chance(250), r.chance(200)
-	p.dark = p.members <= largeSet && r.chance(8)
+	p.dark = p.members <= largeSet && r.chance(12)
 	switch {
 	case p.dark:
 		p.drawDark(r)
 	case p.members > largeSet:
-		p.chaos = d * r.between(10, 25)
+		p.chaos, p.heartbeat = d*r.between(10, 25), 0
 		p.arrivalMean = d * 5
 	}
 	p.syncGap = []uint64{1, 4, 32, 1 << 40}[r.intn(4)]

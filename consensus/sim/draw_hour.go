@@ -41,6 +41,29 @@ func (p *plan) drawHour(r *rng) {
 			incident{kind: faultCut, at: begin, until: p.chaos, src: everyone.without(side), dst: side})
 	case 2:
 		p.incidents = append(p.incidents, incident{kind: faultWithhold, at: begin, until: p.chaos, kinds: kindsOf(consensus.Notarize)})
+		p.cutOne(begin)
+	}
+}
+
+// cutOne takes a member away whom the others do not need for a quorum: it comes back
+// to views of which it knows nothing, more than a proposal brings along.
+func (p *plan) cutOne(begin int64) {
+	everyone := make([]int, p.members)
+	for i := range everyone {
+		everyone[i] = i
+	}
+	if p.members-p.badAmong(everyone)-1 < quorumOf(p.members) {
+		return
+	}
+	for i := range p.members {
+		if p.badAmong([]int{i}) > 0 {
+			continue
+		}
+		one, all := setOf(i), firstNodes(p.nodes())
+		p.incidents = append(p.incidents,
+			incident{kind: faultCut, at: begin, until: p.chaos, src: one, dst: all.without(one)},
+			incident{kind: faultCut, at: begin, until: p.chaos, src: all.without(one), dst: one})
+		return
 	}
 }
 

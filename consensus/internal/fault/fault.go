@@ -89,6 +89,8 @@ const (
 	ProposeOnFinal
 	// MissingIsInvalid gives a view up because a certificate is not here yet.
 	MissingIsInvalid
+	// TwoFPlusOne counts 2f+1 votes as a quorum, which is right for n = 3f+1 only.
+	TwoFPlusOne
 
 	numFaults
 )
@@ -104,7 +106,7 @@ var names = [numFaults]string{
 	"TimestampUnchecked", "ProposalReplaced", "FutureVotesKept", "FetchOnce",
 	"NotarizationNotRecorded", "NotarizeUndurable", "OwnBlockKept",
 	"TipForgotten", "NeverAnnounced", "FloorIgnored", "ObserverImpatient",
-	"NotarizeAfterNullify", "ProposeOnFinal", "MissingIsInvalid",
+	"NotarizeAfterNullify", "ProposeOnFinal", "MissingIsInvalid", "TwoFPlusOne",
 }
 
 // String is the fault's name.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"sync"
 
 	"cairn/consensus/sim"
 )
@@ -12,35 +11,38 @@ import (
 // within -seeds seeds.
 func mutants(f *flags) int {
 	all := sim.Mutants()
-	type finding struct {
-		seed      uint64
-		violation *sim.Violation
+	rows := make([]chan string, len(all)) // each gets one row; empty if nobody noticed
+	for i := range rows {
+		rows[i] = make(chan string, 1)
 	}
-	found := make([]finding, len(all))
 	next := make(chan int)
-	var wg sync.WaitGroup
 	for range f.workers {
-		wg.Go(func() {
+		go func() {
 			for i := range next {
-				found[i].seed, found[i].violation = all[i].Find(f.seeds)
+				row := ""
+				if seed, v := all[i].Find(f.seeds); v != nil {
+					row = fmt.Sprintf("| %s | %d | %s |", all[i].Name, seed, v.Rule)
+				}
+				rows[i] <- row
 			}
-		})
+		}()
 	}
-	for i := range all {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
+	go func() {
+		for i := range all {
+			next <- i
+		}
+		close(next)
+	}()
 	missed := 0
 	fmt.Println("| planted | seeds | broken rule |")
 	fmt.Println("|---|---|---|")
 	for i := range all {
-		if found[i].violation == nil {
+		row := <-rows[i]
+		if row == "" {
 			missed++
-			fmt.Printf("| %s | more than %d | none |\n", all[i].Name, f.seeds)
-			continue
+			row = fmt.Sprintf("| %s | more than %d | none |", all[i].Name, f.seeds)
 		}
-		fmt.Printf("| %s | %d | %s |\n", all[i].Name, found[i].seed, found[i].violation.Rule)
+		fmt.Println(row)
 	}
 	fmt.Printf("%d mistakes planted one at a time, %d not noticed\n", len(all), missed)
 	return min(missed, 1)
