@@ -74,6 +74,7 @@ func TestTraceChangesNothing(t *testing.T) {
 var rareMutants = map[string]uint64{
 	"SkipNullificationCheck": 185, "NotarizeUnexecuted": 126, "BackoffUncapped": 231, "FutureVotesKept": 95,
 	"FetchOnce": 42, "TipForgotten": 276, "ObserverImpatient": 79, "CopyVotes": 79, "ResendNotRearmed": 29,
+	"MissingIsInvalid": 3174,
 }
 
 // The page on the simulator names every mistake that can be planted.
@@ -102,9 +103,9 @@ func TestPlantedFaults(t *testing.T) {
 				t.Logf("%s: found by seed %d: %v", m.Name, r.Seed, r.Violation)
 				return
 			}
-			seeds, v := m.Find(2000)
+			seeds, v := m.Find(4000)
 			if v == nil {
-				t.Fatalf("2,000 seeds pass with %s planted", m.Name)
+				t.Fatalf("4,000 seeds pass with %s planted", m.Name)
 			}
 			t.Logf("%s: found by seed %d: %v", m.Name, seeds, v)
 		})
