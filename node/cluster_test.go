@@ -29,6 +29,7 @@ type cluster struct {
 	ids   []string             // peer ids
 	keys  []*crypto.PrivateKey // funded
 	nonce map[crypto.Address]uint64
+	tune  func(i int, cfg *Config) // changes what node i starts with; nil = nothing
 }
 
 type runningNode struct {
@@ -110,6 +111,9 @@ func (c *cluster) start(i int) {
 			cfg.P2P.Bootnodes = append(cfg.P2P.Bootnodes, other.Addrs()[0])
 			break
 		}
+	}
+	if c.tune != nil {
+		c.tune(i, &cfg)
 	}
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("CAIRN_TEST_LOG") != "" {

@@ -116,7 +116,7 @@ type LogConfig struct {
 // StoreConfig bounds what the ledger's database takes.
 type StoreConfig struct {
 	CacheMiB   int  `toml:"cache_mib"`   // block cache
-	ReserveMiB int  `toml:"reserve_mib"` // free disk space below which this node does not vote
+	ReserveMiB int  `toml:"reserve_mib"` // free disk space below which this node does not vote; below half of it, there are reads only
 	Snapshots  bool `toml:"snapshots"`   // the state of every checkpoint height is kept for nodes that join
 }
 

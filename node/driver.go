@@ -75,8 +75,9 @@ type driver struct {
 	beginners map[int]bool // members that told their view at height 0, and whether it was the first
 	twin      string       // why this process signs nothing more; empty = it does
 
-	reserve  uint64      // bytes that stay free on the disk
-	lowSpace atomic.Bool // below the reserve: no votes
+	reserve uint64             // bytes that stay free on the disk
+	space   atomic.Int32       // a room
+	held    *consensus.Effects // of the core's start, while there are reads only
 
 	// Read by every goroutine, swapped by run.
 	era   atomic.Pointer[era]
@@ -132,13 +133,8 @@ func (d *driver) poolChanged() {
 
 // start makes the core from the vote log and carries out its first effects.
 func (d *driver) start(cfg consensus.Config, records []consensus.Record) error {
-	free, err := d.store.FreeBytes()
-	if err != nil {
-		return fmt.Errorf("free space of the data directory: %w", err)
-	}
-	if free < d.reserve { // before anything is signed
-		d.log.Error("the disk is nearly full: this node does not vote; make room", "freeMiB", free>>20, "reserveMiB", d.reserve>>20)
-		d.lowSpace.Store(true)
+	if err := d.roomAtStart(); err != nil {
+		return err
 	}
 	if err := d.countEvidence(); err != nil {
 		return err
@@ -149,6 +145,11 @@ func (d *driver) start(cfg consensus.Config, records []consensus.Record) error {
 		return fmt.Errorf("start consensus: %w", err)
 	}
 	d.core = core
+	if d.room() == readsOnly {
+		d.held = &effects
+		d.publish()
+		return nil
+	}
 	return d.carryOut(effects)
 }
 
@@ -190,13 +191,17 @@ func (d *driver) run(ctx context.Context) error {
 
 func (d *driver) setTimer(timer *time.Timer) {
 	wait := time.Hour
-	if d.wakeAt > 0 {
+	if d.wakeAt > 0 && d.room() != readsOnly {
 		wait = time.Until(d.origin.Add(time.Duration(d.wakeAt-1) * time.Millisecond))
 	}
 	timer.Reset(max(wait, 0))
 }
 
 func (d *driver) handle(v any) error {
+	if d.room() == readsOnly {
+		d.turnAway(v)
+		return nil
+	}
 	switch v := v.(type) {
 	case consensus.Event:
 		return d.step(v)
@@ -221,6 +226,9 @@ func (d *driver) handle(v any) error {
 
 // lookAtPool tells the core when work appears or ends.
 func (d *driver) lookAtPool() error {
+	if d.room() == readsOnly {
+		return nil
+	}
 	ev := d.workChange()
 	if ev == nil {
 		return nil

@@ -28,7 +28,11 @@ const maxLocals = 100_000
 
 // submit takes a transaction from a wallet: disk first, so that what is promised
 // is kept, then the pool, which says why if it refuses, then the others.
+// Errors: ErrNoRoom, those of the pool, or a failure of the disk.
 func (d *driver) submit(_ context.Context, tx *types.Transaction) error {
+	if d.room() == readsOnly {
+		return ErrNoRoom
+	}
 	if err := d.checkTransaction(tx); err != nil {
 		return err
 	}

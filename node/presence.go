@@ -95,5 +95,5 @@ func (s *syncer) where(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 
 // signs says whether this node signs votes, or would as a member.
 func (d *driver) signs(s *driverState) bool {
-	return s != nil && !s.Observing && !s.Twin && s.twin == "" && s.Halted == "" && !d.lowSpace.Load()
+	return s != nil && !s.Observing && !s.Twin && s.twin == "" && s.Halted == "" && d.room() == roomy
 }

@@ -67,8 +67,11 @@ func (n *Node) Status() rpc.Status {
 	if state.twin != "" {
 		s.Problems = append(s.Problems, state.twin)
 	}
-	if d.lowSpace.Load() {
+	switch d.room() {
+	case noVotes:
 		s.Problems = append(s.Problems, fmt.Sprintf("the disk has less than %d MiB free: this node does not vote; make room", d.reserve>>20))
+	case readsOnly:
+		s.Problems = append(s.Problems, fmt.Sprintf("the disk is nearly full: this node answers reads only, it neither follows the chain nor takes transactions, until %d MiB are free; make room", (d.reserve+d.reserve/2)>>20))
 	}
 	s.Healthy = len(s.Problems) == 0
 	if state.Observing && state.twin == "" {

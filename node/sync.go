@@ -50,6 +50,7 @@ type syncer struct {
 
 	following sync.Mutex  // held while a full node fetches what is new
 	catching  atomic.Bool // this node catches up: what it lacks comes in order
+	stop      atomic.Pointer[func()]
 
 	mu      sync.Mutex
 	last    peer.ID // from which the newest finalization came
@@ -129,9 +130,12 @@ func (s *syncer) run(ctx context.Context) error {
 		case <-ticker.C:
 		case <-s.wake:
 		}
+		if s.d.room() == readsOnly {
+			continue
+		}
 		next := time.NewTimer(pollGap)
 		if s.look(ctx) {
-			err := s.catchUp(ctx)
+			err := s.whileRoom(ctx, s.catchUp)
 			if errors.Is(err, ErrRestart) {
 				return err
 			}
@@ -144,6 +148,28 @@ func (s *syncer) run(ctx context.Context) error {
 		case <-next.C:
 		case <-ctx.Done():
 		}
+	}
+}
+
+// whileRoom does something that writes to the disk until it is done or interrupted.
+func (s *syncer) whileRoom(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := func() { cancel(ErrNoRoom) }
+	s.stop.Store(&stop)
+	if s.d.room() == readsOnly { // since before it could be interrupted
+		return ErrNoRoom
+	}
+	if err := do(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// interrupt ends what writes to the disk now.
+func (s *syncer) interrupt() {
+	if stop := s.stop.Load(); stop != nil {
+		(*stop)()
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,8 +40,8 @@ const exitStorage = 74
 const onSmallDisk = "CAIRN_E2E_DISK"
 
 // TestDiskFull: on a small disk of its own, a validator stops voting at the
-// reserve and goes on when there is room; a start below the reserve answers reads
-// and does not vote; a disk that fills at once ends the process with a named
+// reserve, answers reads only below half of it, and goes on when there is room; a
+// start below the reserve answers reads only; a disk that fills at once ends the process with a named
 // reason and its exit code; and after each the database is sound.
 func TestDiskFull(t *testing.T) {
 	if dir := os.Getenv(onSmallDisk); dir != "" {
@@ -89,28 +91,26 @@ func diskFull(t *testing.T, dir string) {
 	l.final(l.send())
 	ballast := filepath.Join(dir, "ballast")
 
-	l.fill(ballast, reserveMiB/2)
+	l.fill(ballast, reserveMiB*3/4)
 	l.awaitVoting(false)
 	waiting := l.send()
 	l.stays(waiting)
+	l.fill(ballast+".more", reserveMiB/3)
+	l.readsOnly()
 	l.remove(ballast)
+	l.remove(ballast + ".more")
 	l.awaitVoting(true)
 	l.final(waiting)
-	t.Log("below the reserve it did not vote, and did again when there was room")
+	t.Log("below the reserve it did not vote, and below half of it it answered reads only, and it went on when there was room")
 
 	l.kill()
-	l.fill(ballast, reserveMiB/2)
+	l.fill(ballast, reserveMiB*3/4)
 	l.start()
-	l.awaitVoting(false)
-	if h, err := testnet.Head(t.Context(), l.client); err != nil || h == 0 {
-		t.Fatalf("reads below the reserve: height %d, %v", h, err)
-	}
-	waiting = l.send()
-	l.stays(waiting)
-	t.Log("a start below the reserve answers reads and does not vote")
+	l.readsOnly()
+	t.Log("a start below the reserve answers reads only")
 	l.remove(ballast)
 	l.awaitVoting(true)
-	l.final(waiting)
+	l.final(l.send())
 
 	// All of the disk at once, faster than the node looks.
 	l.fill(ballast, 0)
@@ -206,14 +206,48 @@ func (l *lone) awaitVoting(want bool) {
 	})
 }
 
-// send sends a transfer.
-func (l *lone) send() crypto.Hash {
+// readsOnly waits until the node says that it answers reads only, and tries it.
+func (l *lone) readsOnly() {
+	l.t.Helper()
+	l.await("reads only", func() bool {
+		s, err := testnet.NodeStatus(l.t.Context(), l.client)
+		return err == nil && !s.Healthy && !s.Voting && strings.Contains(strings.Join(s.Problems, ";"), "reads only")
+	})
+	if h, err := testnet.Head(l.t.Context(), l.client); err != nil || h == 0 {
+		l.t.Fatalf("a read: height %d, %v", h, err)
+	}
+	err := testnet.Send(l.t.Context(), l.client, l.transfer())
+	if err == nil || !strings.Contains(err.Error(), "the disk of this node is nearly full") {
+		l.t.Fatalf("a transfer: %v", err)
+	}
+	l.t.Logf("a transfer: %v", err)
+	r, err := http.Get(l.url + "/healthz")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() { _ = r.Body.Close() }() // it was read
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != http.StatusServiceUnavailable {
+		l.t.Fatalf("/healthz: %s %s, %v", r.Status, body, err)
+	}
+	l.t.Logf("/healthz: %s", body)
+}
+
+// transfer is the next transfer.
+func (l *lone) transfer() *types.Transaction {
 	l.t.Helper()
 	key := genesis.DevelopmentAccounts()[0]
 	tx, err := testnet.Transfer(genesis.Development().ChainID, key, l.nonce, recipient(1), big.NewInt(1))
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	return tx
+}
+
+// send sends a transfer.
+func (l *lone) send() crypto.Hash {
+	l.t.Helper()
+	tx := l.transfer()
 	if err := testnet.Send(l.t.Context(), l.client, tx); err != nil {
 		l.t.Fatal(err)
 	}

@@ -127,14 +127,15 @@ func Nonce(ctx context.Context, c *rpc.Client, a crypto.Address, tag string) (ui
 
 // Status is what the drivers read of cairn_status.
 type Status struct {
-	Height  hexutil.Uint64 `json:"height"`
-	Hash    crypto.Hash    `json:"hash"`
-	View    hexutil.Uint64 `json:"view"`
-	Peers   int            `json:"peers"`
-	Quorum  int            `json:"quorum"`
-	Voting  bool           `json:"voting"`
-	Syncing bool           `json:"syncing"`
-	Healthy bool           `json:"healthy"`
+	Height   hexutil.Uint64 `json:"height"`
+	Hash     crypto.Hash    `json:"hash"`
+	View     hexutil.Uint64 `json:"view"`
+	Peers    int            `json:"peers"`
+	Quorum   int            `json:"quorum"`
+	Voting   bool           `json:"voting"`
+	Syncing  bool           `json:"syncing"`
+	Healthy  bool           `json:"healthy"`
+	Problems []string       `json:"problems"`
 }
 
 // NodeStatus asks cairn_status.
