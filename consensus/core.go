@@ -28,6 +28,7 @@ type Core struct {
 	halted    string
 	paused    bool
 	observing bool
+	whole     bool // our memory is, although Config.Forgetful
 	twin      bool // somebody else signs with our key
 	ended     bool // a closing block is final: nobody votes here any more
 	replaying bool // records are being read: nothing is signed meanwhile
@@ -99,7 +100,8 @@ type Status struct {
 	Armed             bool
 	Voting            bool // a member that is neither halted, paused, observing, doubled nor at the end of its epoch
 	Observing         bool
-	Reports           int  // members that told an observer their view
+	Forgetful         bool // votes although some of its own may be unknown here
+	Reports           int  // members that told an observer, or who is forgetful, their view
 	Twin              bool // a vote of our own key came that this core did not make
 	Ended             bool // a closing block is final: this core's epoch is over
 	Behind            bool // the gap to the last finalized block is longer than a core walks back
@@ -112,7 +114,7 @@ func (c *Core) Status() Status {
 	s := Status{
 		Epoch: c.cfg.Epoch, View: c.view, Leader: c.leader(c.view),
 		LastFinalizedView: c.final.view, CommittedView: c.comView, CommittedHeight: c.committed.Height,
-		TipView: c.final.view, Tip: c.final.block, Armed: c.armed, Voting: c.voting(), Observing: c.observing, Reports: c.reports, Twin: c.twin,
+		TipView: c.final.view, Tip: c.final.block, Armed: c.armed, Voting: c.voting(), Observing: c.observing, Forgetful: c.forgetful(), Reports: c.reports, Twin: c.twin,
 		Ended: c.ended, Behind: c.overflow, Halted: c.halted,
 		Views: len(c.views), Blocks: len(c.order),
 	}

@@ -11,7 +11,7 @@ import "cairn/consensus/internal/fault"
 // admitted there by a quorum that had voted in the view before, and one honest
 // member of that quorum is among those that reported.
 func (c *Core) onReport(from int, view uint64) {
-	if !c.observing || from < 0 || from >= c.n || from == c.cfg.Self || c.reported[from] || c.reports >= c.q {
+	if !c.observing && !c.forgetful() || from < 0 || from >= c.n || from == c.cfg.Self || c.reported[from] || c.reports >= c.q {
 		return
 	}
 	c.reported[from] = true
@@ -20,12 +20,19 @@ func (c *Core) onReport(from int, view uint64) {
 	c.endObservation()
 }
 
+// forgetful says whether our key votes although votes of it may be unknown here.
+func (c *Core) forgetful() bool { return c.cfg.Forgetful && !c.whole }
+
 // endObservation lets an observer vote again once a view at least two above all
-// reported ones is final.
+// reported ones is final. From there on the memory of who is forgetful is whole,
+// too; where a quorum of others does not exist, all of them must have reported.
 func (c *Core) endObservation() {
 	enough := c.final.view >= 2 && c.final.view-2 >= c.reportView || c.faulty(fault.ObserverImpatient)
 	if c.observing && c.reports >= c.q && enough {
 		c.observing = false
+	}
+	if c.forgetful() && c.reports >= min(c.q, c.n-1) && enough {
+		c.whole = true
 	}
 }
 
@@ -34,7 +41,7 @@ func (c *Core) endObservation() {
 // it was signed by another process. An observer's begins above what the reports
 // bound. What others echo of our own votes is always in it, restarts included.
 func (c *Core) recognize(v *Vote) {
-	if int(v.Signer) != c.cfg.Self || c.twin || c.replaying || v.View <= c.final.view || c.faulty(fault.VotesNotRestored) {
+	if int(v.Signer) != c.cfg.Self || c.twin || c.replaying && !c.forgetful() || v.View <= c.final.view || c.faulty(fault.VotesNotRestored) {
 		return
 	}
 	if c.observing && (c.reports < c.q || v.View-1 <= c.reportView) {
@@ -45,6 +52,32 @@ func (c *Core) recognize(v *Vote) {
 			return
 		}
 	}
+	if c.forgetful() && c.recall(v) || c.replaying {
+		return
+	}
 	c.twin = true
 	c.eff.Twin = v
+}
+
+// recall takes a vote of our own key over that this core does not know, as one
+// that was cast and forgotten: from now on it binds like any other. It answers
+// false if it contradicts what we know.
+func (c *Core) recall(v *Vote) bool {
+	vs := c.lookup(v.View)
+	if vs == nil {
+		if v.View > c.view+futureWindow || v.View+pastWindow < c.view {
+			return true // not counted either
+		}
+		vs = c.viewAt(v.View)
+	}
+	switch {
+	case vs.signed(v.Kind) != nil,
+		v.Kind == Nullify && vs.signed(Finalize) != nil,
+		v.Kind == Finalize && vs.signed(Nullify) != nil:
+		return false
+	}
+	own := *v
+	vs.own[v.Kind.index()] = &own
+	c.persist(Record{Vote: &own})
+	return true
 }

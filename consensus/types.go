@@ -152,8 +152,9 @@ type (
 	Persisted struct{}
 	// Pause stops signing (no disk space, far behind) or lets it go on.
 	Pause struct{ Paused bool }
-	// ViewReported tells an observer (Config.Observer) the current view of
-	// another member, which sent along the certificate that admitted it there.
+	// ViewReported tells an observer (Config.Observer), or who is forgetful, the
+	// current view of another member, which sent along the certificate that
+	// admitted it there.
 	ViewReported struct {
 		From int
 		View uint64
@@ -267,6 +268,10 @@ type Config struct {
 	// ObserveAbove is a view that an observer knows its key to have reached in
 	// this epoch; it counts like a report, but for no member.
 	ObserveAbove uint64
+	// Forgetful: the same may be so, but the operator has this key vote at once,
+	// because too few others can tell it what it may have signed. Votes of it that
+	// come back from others are taken over until its memory is whole again.
+	Forgetful bool
 	// Fault is for the simulator, which alone can name its values.
 	Fault fault.Set
 }

@@ -110,7 +110,7 @@ func TestCopiedKeyFew(t *testing.T) {
 		c.connected(n - 1)
 		c.observes(0, "cairnd db reset-votes")
 		c.stop(0)
-		if r, err := ResetVotes(c.homes[0]); err != nil || r.Why != doubtUnknown {
+		if r, err := ResetVotes(c.homes[0], false); err != nil || r.Why != doubtUnknown {
 			t.Fatalf("reset: %+v, %v", r, err)
 		}
 		c.start(0)

@@ -55,6 +55,8 @@ type storedInstance struct {
 	ID     instanceID
 	Signer crypto.Address // whose votes it remembers
 	Doubt  string         // why some may be missing; empty = none is
+	// Forgot: some may be missing, but the operator has the validator vote.
+	Forgot bool `rlp:"optional"`
 }
 
 // instance is the tie between a home and its store. Its owner is the driver's
@@ -171,7 +173,7 @@ func (in *instance) renew() error {
 	if err := (instanceFile{id: id}).write(next); err != nil {
 		return err
 	}
-	kept := storedInstance{ID: id, Signer: in.signer}
+	kept := storedInstance{ID: id, Signer: in.signer, Forgot: in.kept.Forgot && in.doubt == ""}
 	if err := writeInstance(in.st, kept); err != nil {
 		return err
 	}
@@ -182,6 +184,24 @@ func (in *instance) renew() error {
 		return err
 	}
 	in.kept, in.doubt, in.floor, in.unknown = kept, "", voteFloor{}, false
+	return nil
+}
+
+// forget ends any doubt by an operator's word: the validator votes, and takes its
+// own votes that others still hold for its own.
+func (in *instance) forget() error {
+	in.kept.Forgot, in.doubt = true, ""
+	return in.renew()
+}
+
+// remember says that the memory is whole again.
+func (in *instance) remember() error {
+	kept := in.kept
+	kept.Forgot = false
+	if err := writeInstance(in.st, kept); err != nil {
+		return err
+	}
+	in.kept = kept
 	return nil
 }
 

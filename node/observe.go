@@ -38,6 +38,7 @@ func (d *driver) inDoubt() string {
 // observation sets what a core in doubt is told of its own past.
 func (d *driver) observation(cfg *consensus.Config, now *era) {
 	if d.inDoubt() == "" {
+		cfg.Forgetful = d.instance != nil && d.instance.kept.Forgot
 		return
 	}
 	cfg.Observer = true
@@ -66,14 +67,19 @@ func (d *driver) ownRecords(records []consensus.Record) []consensus.Record {
 // trustAgain ends the doubt once the core has. That what is final is committed
 // shows that it was no closing block: after one, the next epoch decides.
 func (d *driver) trustAgain() error {
-	if d.inDoubt() == "" || d.twin != "" {
+	forgot := d.instance != nil && d.instance.kept.Forgot
+	if d.inDoubt() == "" && !forgot || d.twin != "" {
 		return nil
 	}
 	s := d.core.Status()
-	if s.Observing || s.Twin || s.Ended || s.Halted != "" || s.CommittedView != s.LastFinalizedView {
+	if s.Observing || s.Forgetful || s.Twin || s.Ended || s.Halted != "" || s.CommittedView != s.LastFinalizedView {
 		return nil
 	}
 	why := d.instance.doubt
+	if why == "" {
+		d.log.Info("this node knows all votes again that its validator may have cast", "epoch", s.Epoch, "view", s.View)
+		return d.instance.remember()
+	}
 	if err := d.instance.renew(); err != nil {
 		return err
 	}
@@ -95,12 +101,12 @@ func (d *driver) doubled(v *consensus.Vote) error {
 // mustPause says whether this node must not vote whatever its core thinks.
 func (d *driver) mustPause() bool { return d.twin != "" || d.room() != roomy }
 
-// observe asks the members for their views while the core wants them.
+// observe asks the members for their views while the core wants to know them.
 func (d *driver) observe(ctx context.Context) {
 	ticker := time.NewTicker(observeEvery)
 	defer ticker.Stop()
 	for {
-		if s := d.state.Load(); s.Observing {
+		if s := d.state.Load(); s.Observing || s.Forgetful {
 			d.askViews(ctx, s.era)
 		}
 		select {
@@ -185,7 +191,7 @@ func (d *driver) handleReport(r *viewReport) error {
 // view. Without this rule a network of such keys could not begin at all.
 func (d *driver) beganTogether(r *viewReport) error {
 	s := d.core.Status()
-	if d.instance == nil || !d.instance.unknown || r.era.epoch != 0 || s.View != 1 || d.ledger.HeadInfo().Height != 0 {
+	if d.instance == nil || !d.instance.unknown || d.twin != "" || r.era.epoch != 0 || s.View != 1 || d.ledger.HeadInfo().Height != 0 {
 		return nil
 	}
 	if d.beginners == nil {

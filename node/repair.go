@@ -12,7 +12,7 @@ import (
 
 // ErrObserves says why votes need no reset: the network tells this validator
 // when it is safe to vote again.
-const ErrObserves = ErrorKind("this validator needs no reset: start it, and it votes again by itself after a few final blocks")
+const ErrObserves = ErrorKind("this validator needs no reset as long as enough others vote: start it, and it votes again by itself after a few final blocks")
 
 // VoteReset is what ResetVotes did.
 type VoteReset struct {
@@ -23,11 +23,12 @@ type VoteReset struct {
 
 // ResetVotes makes the next start of a home vote at once, whatever it may have
 // forgotten. It is for a set of one or two, where no quorum of others can tell,
-// and refused elsewhere. Whole vote records stay: they are promises.
+// and refused elsewhere unless stuck says that too many validators observe for
+// anything to become final. Whole vote records stay: they are promises.
 // The risk is the caller's to tell: votes that this validator cast and forgot
 // may be contradicted, and with them what others hold to be final.
 // Errors: ErrObserves, those of OpenHome.
-func ResetVotes(home string) (r VoteReset, err error) {
+func ResetVotes(home string, stuck bool) (r VoteReset, err error) {
 	key, err := ReadKeyFile(filepath.Join(home, ValidatorKeyFile))
 	if err != nil {
 		return r, err
@@ -48,7 +49,7 @@ func ResetVotes(home string) (r VoteReset, err error) {
 	if _, member := set.Index(signer); member {
 		others--
 	}
-	if quorum := genesis.Quorum(r.Validators); others >= quorum {
+	if quorum := genesis.Quorum(r.Validators); others >= quorum && !stuck {
 		return r, fmt.Errorf("%w (there are %d other validators, %d are enough)", ErrObserves, others, quorum)
 	}
 	if r.Damaged, err = dropDamaged(h); err != nil {
@@ -62,7 +63,10 @@ func ResetVotes(home string) (r VoteReset, err error) {
 	if in.others {
 		return r, fmt.Errorf("the vote records here are of another key than %s: delete %s and sync again", signer, filepath.Join(home, DataDir))
 	}
-	return r, in.renew()
+	if in.doubt == "" && r.Damaged == 0 {
+		return r, nil // opened, so renewed
+	}
+	return r, in.forget()
 }
 
 // dropDamaged forgets the vote records that do not decode.

@@ -47,6 +47,7 @@ func dbCommand() *cli.Command {
 				Flags: []cli.Flag{
 					homeFlag(),
 					&cli.BoolFlag{Name: "yes", Usage: "I have read what it risks"},
+					&cli.BoolFlag{Name: "stuck", Usage: "also in a network of more: so many validators observe that nothing becomes final"},
 				},
 				Action: dbResetVotes,
 			},
@@ -225,7 +226,7 @@ func dbBackup(c *cli.Context) (err error) {
 // resetRisk is what an operator must know before db reset-votes.
 const resetRisk = `reset-votes lets this validator vote at once, although its database was lost, restored or replaced.
 What it risks: a vote that this key cast before, and that is in no record here, may be contradicted. In a network
-of one or two validators that can make two different blocks final at one height. Before you say --yes:
+of one or two validators, or with --stuck of any size, that can make two different blocks final at one height. Before you say --yes:
 - no other process uses this key, here or on another machine;
 - this database is the newest there is: with two validators, start this node first, wait until it has the height
   of the other one, and stop it again;
@@ -236,9 +237,12 @@ func dbResetVotes(c *cli.Context) error {
 		fmt.Fprintln(c.App.ErrWriter, resetRisk)
 		return args.Usagef("reset-votes does nothing without --yes")
 	}
-	r, err := node.ResetVotes(c.String("home"))
+	r, err := node.ResetVotes(c.String("home"), c.Bool("stuck"))
 	if errors.Is(err, node.ErrLocked) {
 		return fmt.Errorf("%w: stop it first", err)
+	}
+	if errors.Is(err, node.ErrObserves) {
+		return fmt.Errorf("%w; if so many of them observe that nothing becomes final, say --stuck", err)
 	}
 	if err != nil {
 		return err

@@ -128,7 +128,8 @@ func TestResetVotesOfFour(t *testing.T) {
 	must(t, "init", "--genesis", file, "--expect-hash", hash, "--home", homes[0])
 	_, stop := runHome(t, homes[0])
 	stop()
-	refused(t, 1, []string{string(node.ErrObserves)}, "db", "reset-votes", "--yes", "--home", homes[0])
+	refused(t, 1, []string{string(node.ErrObserves), "--stuck"}, "db", "reset-votes", "--yes", "--home", homes[0])
+	must(t, "db", "reset-votes", "--yes", "--stuck", "--home", homes[0])
 }
 
 // spoil plants a transaction index row that leads nowhere.
