@@ -271,6 +271,9 @@ func (d *driver) commit(c *consensus.Certificate) error {
 	if d.ledger.HeadInfo().Hash == c.Block {
 		return nil
 	}
+	if err := d.revive(c.Block); err != nil { // the core may hold as executed what was trimmed
+		return err
+	}
 	if err := d.finalize(c.Block, c); err != nil {
 		return err
 	}

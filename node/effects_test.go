@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"math/big"
 	"testing"
 
@@ -43,5 +44,35 @@ func TestMissingParts(t *testing.T) {
 		if len(events) != 1 || events[0].(consensus.Executed).Status != tc.want {
 			t.Errorf("%s: %+v, want status %d", name, events, tc.want)
 		}
+	}
+}
+
+// TestCommitOfTrimmed: a block that the core holds as executed may have been
+// trimmed from the ledger since, when many views failed. That it becomes final
+// after all is no failure.
+func TestCommitOfTrimmed(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 0, nil)
+	c.start(0) // alone: nothing becomes final by itself
+	d := c.nodes[0].driver
+	done := make(chan error, 1)
+	d.deliver(t.Context(), func() {
+		parent := d.ledger.HeadInfo().Hash
+		for view := uint64(1); view <= 2; view++ {
+			ev, err := d.build(&consensus.BuildRequest{View: view, ParentView: view - 1, Parent: parent, MinTimestamp: d.wall() + 10_000*int64(view)})
+			if built, ok := ev.(consensus.Built); err != nil || !ok || built.Failed {
+				done <- fmt.Errorf("build: %+v, %w", ev, err)
+				return
+			}
+			parent = ev.(consensus.Built).Block.Hash
+		}
+		d.ledger.Trim()
+		done <- d.commit(&consensus.Certificate{Subject: consensus.Subject{Kind: consensus.Finalize, View: 2, ParentView: 1, Block: parent}})
+	})
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if h := c.height(0); h != 2 {
+		t.Errorf("height %d, want 2", h)
 	}
 }
