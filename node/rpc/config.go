@@ -32,7 +32,7 @@ type Limits struct {
 	RequestTime   Duration `toml:"request_time"`   // from the first byte of a body to the last of its answer
 	Concurrent    int      `toml:"concurrent"`     // HTTP requests served at once; more wait for a moment, then get HTTP 429
 	Heavy         int      `toml:"heavy"`          // batches and calls with large answers that are worked on at once
-	WaitingBytes  int      `toml:"waiting_bytes"`  // of all answers that wait for their readers
+	WaitingBytes  int      `toml:"waiting_bytes"`  // of all answers that wait for their readers; as much of requests that are read or wait for their turn
 
 	CacheBytes int `toml:"cache_bytes"` // of encoded answers about final blocks that are kept
 

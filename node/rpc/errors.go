@@ -51,6 +51,7 @@ var (
 	errTimeout          = &callError{code: codeTimeout, text: "request timed out"}
 	errResponseTooLarge = &callError{code: codeTooLarge, text: "response too large"}
 	errTooMuchWaits     = &callError{code: codeLimit, text: "too many large answers wait for their readers; try again later"}
+	errTooMuchComes     = &callError{code: codeLimit, text: "too many large requests come at once; try again later (rpc.limits.waiting_bytes)"}
 )
 
 // What is answered about blocks that are not there, in geth's words.

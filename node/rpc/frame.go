@@ -52,11 +52,13 @@ func readFrame(b []byte, most int) frame {
 	return f
 }
 
-// heavyMethods have answers that grow with a block, the pool or the request.
+// heavyMethods have answers that grow with a block, the pool or the request, or
+// read all of a block.
 var heavyMethods = map[string]bool{
 	"eth_getBlockByNumber": true, "eth_getBlockByHash": true, "eth_getBlockReceipts": true, "eth_getLogs": true, "eth_getFilterLogs": true,
 	"eth_getFilterChanges": true, "eth_feeHistory": true, "eth_getProof": true, "txpool_content": true, "txpool_inspect": true, "txpool_contentFrom": true,
-	"cairn_history": true, "cairn_finality": true, "cairn_proof": true, "ots_getBlockTransactions": true, "ots_searchTransactionsBefore": true,
+	"cairn_history": true, "cairn_finality": true, "cairn_proof": true, "cairn_receiptProof": true, "cairn_epochs": true, "cairn_evidence": true,
+	"ots_getBlockDetails": true, "ots_getBlockDetailsByHash": true, "ots_getBlockTransactions": true, "ots_searchTransactionsBefore": true,
 	"ots_searchTransactionsAfter": true, "rpc_discover": true,
 }
 
@@ -66,9 +68,11 @@ func (f *frame) heavy() bool {
 }
 
 // subscribes says whether go-ethereum's server must see the connection that the
-// request came on.
+// request came on. What it would not answer, or might take for another method, is
+// answered as if it had come over HTTP: a connection's own calls have no limits
+// but those of subscriptions.
 func (f *frame) subscribes() bool {
-	if f.batch || len(f.calls) != 1 {
+	if f.batch || len(f.calls) != 1 || f.calls[0].odd || len(f.calls[0].id) == 0 || f.calls[0].id[0] == '{' || f.calls[0].id[0] == '[' {
 		return false
 	}
 	name := f.calls[0].name()
@@ -132,12 +136,15 @@ func plainID(id []byte) bool {
 		return false
 	}
 	if id[0] == '"' {
+		if len(id) < 2 || id[len(id)-1] != '"' { // torn, if it is no JSON
+			return false
+		}
 		for _, c := range id[1 : len(id)-1] {
 			if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 				return false
 			}
 		}
-		return len(id) >= 2
+		return true
 	}
 	return id[0] == '-' || id[0] >= '0' && id[0] <= '9'
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,12 +17,8 @@ const busyWait = 2 * time.Second
 
 // serveHTTP reads one body within its limits and has it answered.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodGet && r.URL.Path != "/" {
-		http.NotFound(w, r)
-		return
-	}
 	if r.Method != http.MethodPost {
-		s.rpc.ServeHTTP(w, r) // 200 for an empty GET, as load balancers ask; else 405 or 415
+		serveOther(w, r)
 		return
 	}
 	limits := &s.service.limits
@@ -42,7 +39,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = control.SetWriteDeadline(end.Add(time.Second))
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 
-	body, err := readBody(w, r, limits.BodyBytes)
+	in := s.service.intake(new(atomic.Int64))
+	defer in.release()
+	body, err := readBody(w, r, limits.BodyBytes, in)
 	if err != nil {
 		s.refuseBody(w, err)
 		return
@@ -76,6 +75,21 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// serveOther answers what is no POST: 200 for an empty GET, as load balancers ask.
+// Nothing of it goes to go-ethereum's server, which would make calls for it,
+// whatever the token and the limits say.
+func serveOther(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", "GET, POST")
+		http.Error(w, "method not allowed: calls come in a POST", http.StatusMethodNotAllowed)
+	case r.URL.Path != "/":
+		http.NotFound(w, r)
+	case r.ContentLength != 0 || r.URL.RawQuery != "":
+		http.Error(w, "calls come in a POST", http.StatusUnsupportedMediaType)
+	}
+}
+
 // Values of Content-Type, as the headers of an answer hold them.
 var (
 	jsonType = []string{"application/json"}
@@ -83,17 +97,54 @@ var (
 )
 
 // readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int, in *intake) ([]byte, error) {
 	if n := r.ContentLength; n >= 0 && n <= smallBody {
 		body := make([]byte, n)
 		_, err := io.ReadFull(r.Body, body)
 		return body, err
 	}
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
+	in.from = http.MaxBytesReader(w, r.Body, int64(limit))
+	return io.ReadAll(in)
 }
 
-// smallBody is the length that is taken at its word.
+// smallBody is the length that is taken at its word, and is not counted.
 const smallBody = 1 << 10
+
+// intake reads one request. Its bytes count from when they come until it is
+// answered: who sends much and never ends, or more than is worked on, must not
+// fill the memory.
+type intake struct {
+	from  io.Reader
+	total *atomic.Int64 // of all requests
+	own   *atomic.Int64 // of those of the same connection
+	most  int64         // of all
+	n     int64
+}
+
+// intake counts with what one connection has sent so far.
+func (s *service) intake(own *atomic.Int64) *intake {
+	return &intake{total: &s.bodies, own: own, most: int64(s.limits.WaitingBytes)}
+}
+
+// Read fails when all requests together are too much, unless the connection has
+// little of it.
+func (i *intake) Read(p []byte) (int, error) {
+	n, err := i.from.Read(p)
+	i.n += int64(n)
+	own := i.own.Add(int64(n))
+	if i.total.Add(int64(n)) > i.most && own > smallAnswer {
+		return n, errTooMuchComes
+	}
+	return n, err
+}
+
+// release is to be called once the request is not needed any more; again, it does
+// nothing.
+func (i *intake) release() {
+	i.total.Add(-i.n)
+	i.own.Add(-i.n)
+	i.n = 0
+}
 
 // answer has one request answered. What costs much is done for a few requests at
 // a time, and an answer counts as waiting until the caller has taken its size
@@ -140,6 +191,12 @@ func (s *Server) refuseBody(w http.ResponseWriter, err error) {
 	if errors.As(err, &large) {
 		s.service.meters.refused("body too large")
 		http.Error(w, fmt.Sprintf("content length too large (more than %d)", large.Limit), http.StatusRequestEntityTooLarge)
+		return
+	}
+	if errors.Is(err, errTooMuchComes) {
+		s.service.meters.refused("memory")
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
 		return
 	}
 	s.service.meters.refused("body not read")

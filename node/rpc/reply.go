@@ -18,7 +18,8 @@ const (
 type reply struct {
 	status int
 	parts  [][]byte
-	size   int // of the parts together
+	size   int    // of the parts together
+	room   []byte // the unused end of the last part that was put together
 
 	// counted says that the size is in service.waiting already.
 	counted bool
@@ -28,11 +29,20 @@ func newReply() *reply { return &reply{status: http.StatusOK} }
 
 // add appends bytes that are copied, unless they are many.
 func (r *reply) add(b []byte) {
-	r.size += len(b)
 	if len(b) >= sharedPart {
+		r.size += len(b)
+		if last := len(r.parts) - 1; last >= 0 && cap(r.parts[last]) > len(r.parts[last]) {
+			r.room = r.parts[last][len(r.parts[last]):]
+		}
 		r.parts = append(r.parts, b[:len(b):len(b)]) // nothing is ever appended to it
 		return
 	}
+	copyTo(r, b)
+}
+
+// copyTo appends what is copied in any case.
+func copyTo[T string | []byte](r *reply, b T) {
+	r.size += len(b)
 	r.grow(len(b))
 	last := &r.parts[len(r.parts)-1]
 	*last = append(*last, b...)
@@ -43,11 +53,14 @@ func (r *reply) grow(n int) {
 	if last := len(r.parts) - 1; last >= 0 && cap(r.parts[last])-len(r.parts[last]) >= n {
 		return
 	}
-	r.parts = append(r.parts, make([]byte, 0, max(n, min(2*r.size, ownPart))))
+	if cap(r.room) < n {
+		r.room = make([]byte, 0, max(n, min(2*r.size, ownPart)))
+	}
+	r.parts, r.room = append(r.parts, r.room), nil
 }
 
 // addText is add for text.
-func (r *reply) addText(s string) { r.add([]byte(s)) }
+func (r *reply) addText(s string) { copyTo(r, s) }
 
 // answered is the answer of one call: a result with the id it is of, or, if
 // there is no id, the whole message; nothing for a notification.
@@ -79,7 +92,7 @@ func (a *answered) to(r *reply) {
 	}
 	var room [maxPlainID + 64]byte
 	head := append(append(append(room[:0], resultHead...), a.id...), resultMiddle...)
-	r.add(head)
+	copyTo(r, head)
 	r.add(a.body)
 	r.addText(resultEnd)
 }

@@ -69,6 +69,7 @@ type service struct {
 	heavy    *places // of heavy requests that are worked on
 	methods  map[string]*callable
 	waiting  atomic.Int64 // bytes of answers that wait for their readers
+	bodies   atomic.Int64 // bytes of requests that are read or wait for their answers
 	openRPC  json.RawMessage
 	stopping <-chan struct{}
 }

@@ -51,8 +51,10 @@ type socket struct {
 	request *http.Request // with the name and context that calls are made under
 	waiting *atomic.Int64
 
-	rest  []byte        // of the message that is being read
-	calls chan struct{} // one place for each message that waits for its answer
+	rest  []byte        // of the message that go-ethereum's server reads
+	in    *intake       // of that message
+	held  atomic.Int64  // bytes of messages that are read or wait for their answers
+	calls chan struct{} // places for messages that wait for their answers
 
 	mu     sync.Mutex
 	room   *sync.Cond // the queue has become shorter, or the connection is closed
@@ -121,6 +123,9 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	written := make(chan struct{})
 	go func() { defer close(written); c.write() }()
 	s.rpc.ServeCodec(rpc.NewCodec(c), 0)
+	if c.in != nil {
+		c.in.release()
+	}
 	_ = c.Close()
 	<-written
 }
@@ -129,8 +134,12 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 // message that is no JSON is answered here, and the connection goes on.
 func (c *socket) Read(p []byte) (int, error) {
 	for len(c.rest) == 0 {
-		_ = c.conn.SetReadDeadline(time.Now().Add(readWait))
-		_, msg, err := c.conn.ReadMessage()
+		if c.in != nil {
+			c.in.release()
+		}
+		in := c.server.service.intake(&c.held)
+		c.in = in
+		msg, err := c.receive(in)
 		if err != nil {
 			return 0, io.EOF
 		}
@@ -154,11 +163,13 @@ func (c *socket) Read(p []byte) (int, error) {
 				continue
 			}
 		}
-		if !c.begin(&f) {
+		places := c.places(&f, len(msg))
+		if !c.begin(&f, places) {
 			return 0, io.EOF
 		}
 		if !f.subscribes() {
-			go c.answer(msg, f)
+			c.in = nil // is released with the answer
+			go c.answer(msg, f, in, places)
 			continue
 		}
 		c.rest = append(msg, '\n') // ends a value that is a bare number
@@ -168,12 +179,40 @@ func (c *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// begin takes a place for a message. It waits while too many are being answered.
-func (c *socket) begin(f *frame) bool {
-	select {
-	case c.calls <- struct{}{}:
-	case <-c.done:
-		return false
+// receive reads one message. One that is too much for the node ends the
+// connection.
+func (c *socket) receive(in *intake) ([]byte, error) {
+	_ = c.conn.SetReadDeadline(time.Now().Add(readWait))
+	_, r, err := c.conn.NextReader()
+	if err != nil {
+		return nil, err
+	}
+	in.from = r
+	msg, err := io.ReadAll(in)
+	if errors.Is(err, errTooMuchComes) {
+		c.meters.refused("memory")
+		c.end(websocket.CloseTryAgainLater, err.Error())
+	}
+	return msg, err
+}
+
+// places is how many of a connection's places a message takes: a long one takes
+// more, so that one connection never has many of them waiting.
+func (c *socket) places(f *frame, length int) int {
+	if f.subscribes() {
+		return 1
+	}
+	return min(1+length/smallAnswer, cap(c.calls))
+}
+
+// begin takes places for a message. It waits while too many are being answered.
+func (c *socket) begin(f *frame, places int) bool {
+	for range places {
+		select {
+		case c.calls <- struct{}{}:
+		case <-c.done:
+			return false
+		}
 	}
 	if f.subscribes() {
 		meter := c.meters.arrived(f)
@@ -186,8 +225,13 @@ func (c *socket) begin(f *frame) bool {
 
 // answer has a message answered that needs nothing of the connection, as if it
 // had come over HTTP: with the same limits.
-func (c *socket) answer(msg []byte, f frame) {
-	defer func() { <-c.calls }()
+func (c *socket) answer(msg []byte, f frame, in *intake, places int) {
+	defer func() {
+		in.release()
+		for range places {
+			<-c.calls
+		}
+	}()
 	out, err := c.server.answer(c.request, msg, &f)
 	switch {
 	case err != nil:
@@ -306,7 +350,10 @@ func (c *socket) write() {
 				return
 			}
 		case <-ping.C:
-			_ = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait))
+			if c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait)) != nil {
+				c.end(websocket.CloseAbnormalClosure, "") // nobody else notices while the connection is not read
+				return
+			}
 		case <-c.done:
 			return
 		}

@@ -1,0 +1,230 @@
+package rpc
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// TestOtherVerbs: a call comes in a POST alone. With another verb nobody gets past
+// the token or the limits, whatever the body says.
+func TestOtherVerbs(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []bool{false, true} {
+		f, all, _, _ := tokenFixture(t, closed)
+		for _, path := range []string{"/", "/" + all} {
+			for _, verb := range []string{http.MethodOptions, http.MethodGet, http.MethodPatch, http.MethodHead, http.MethodPut, http.MethodDelete, "CALL"} {
+				r, err := http.NewRequest(verb, f.http.URL+path, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`))
+				check(t, err)
+				r.Header.Set("Content-Type", "application/json")
+				resp, err := http.DefaultClient.Do(r)
+				check(t, err)
+				answer, err := io.ReadAll(resp.Body)
+				check(t, err)
+				check(t, resp.Body.Close())
+				if resp.StatusCode == http.StatusOK || strings.Contains(string(answer), "jsonrpc") {
+					t.Errorf("closed %t, %s %q: %d %s", closed, verb, path, resp.StatusCode, answer)
+				}
+			}
+		}
+		equal(t, "calls", counted(t, f.server.service.meters.method([]byte("eth_chainId")).calls), 0.0)
+	}
+}
+
+// TestTokenAfterTheCall: what stands behind the JSON opens no method and no rate.
+func TestTokenAfterTheCall(t *testing.T) {
+	t.Parallel()
+	f, _, some, slow := tokenFixture(t, true)
+	for _, behind := range []string{"x", "]", "{}", "\x00", ` {"jsonrpc":"2.0","id":2,"method":"cairn_status"}`} {
+		for _, body := range []string{`{"jsonrpc":"2.0","id":1,"method":"cairn_status"}`, `[{"jsonrpc":"2.0","id":1,"method":"cairn_status"}]`} {
+			if _, answer := f.postTo("/"+some, body+behind); strings.Contains(answer, "result") {
+				t.Errorf("%s: %.200s", body+behind, answer)
+			}
+		}
+	}
+	served := 0
+	for range 20 {
+		if _, answer := f.postTo("/"+slow, `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}x`); strings.Contains(answer, "result") {
+			served++
+		}
+	}
+	if served > 10 {
+		t.Errorf("%d of 20 calls with a token for one a second", served)
+	}
+}
+
+// TestSocketPlaces: a subscription that is never answered, or only seems to be
+// one, takes no place of its connection, and the connection ends with its client.
+func TestSocketPlaces(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{SocketCalls: 4}}})
+	c, resp, err := websocket.DefaultDialer.Dial(f.wsURL(), nil)
+	check(t, err)
+	check(t, resp.Body.Close())
+	for range 6 {
+		for _, s := range []string{
+			`{"jsonrpc":"2.0","method":"eth_subscribe","params":["newHeads"]}`, `{"jsonrpc":"2.0","method":"eth_unsubscribe","params":["0x1"]}`,
+			`{"jsonrpc":"2.0","id":{},"method":"eth_subscribe","params":["newHeads"]}`,
+		} {
+			check(t, c.WriteMessage(websocket.TextMessage, []byte(s)))
+		}
+	}
+	check(t, c.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","id":7,"method":"eth_chainId"}`)))
+	check(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	for answer := ""; !strings.Contains(answer, `"id":7`); {
+		_, raw, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("the connection does not go on: %v", err)
+		}
+		answer = string(raw)
+	}
+	check(t, c.Close())
+	eventually(t, "the connection's place comes back", func() bool { return f.server.service.sockets.count() == 0 })
+}
+
+// TestSeemingSubscription: go-ethereum's decoder takes the last of several
+// spellings of a key; what it would take for another method is not handed to it
+// past the limits.
+func TestSeemingSubscription(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","Method":"rpc_discover"}`,
+		`{"jsonrpc":"2.0","id":1,"method":"rpc_discover","method":"eth_subscribe"}`,
+		`{"jsonrpc":"2.0","method":"eth_subscribe"}`,
+	} {
+		if f := readFrame([]byte(s), 10); f.subscribes() {
+			t.Errorf("%s goes past the limits", s)
+		}
+	}
+}
+
+// TestTornIDs: a batch that is too large and ends within an id is refused, too.
+func TestTornIDs(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{Batch: 2}}})
+	for _, id := range []string{`"`, `"\`, `"a`, `"a\"`, `1`, `-`} {
+		status, answer := f.post(fmt.Sprintf(`[{},{},{"jsonrpc":"2.0","method":"a","id":%s`, id))
+		if status != http.StatusOK || !strings.Contains(answer, `"error"`) {
+			t.Errorf("%s: %d %s", id, status, answer)
+		}
+	}
+}
+
+// TestTooMuchComes: bodies that come and do not end, over HTTP or WebSocket, are
+// bounded together; small requests are answered meanwhile, and what ends gives its
+// bytes back.
+func TestTooMuchComes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{WaitingBytes: 200_000}}})
+	bodies := &f.server.service.bodies
+	half := strings.Repeat(" ", 150_000)
+	dial := func() *websocket.Conn {
+		c, resp, err := websocket.DefaultDialer.Dial(f.wsURL(), nil)
+		check(t, err)
+		check(t, resp.Body.Close())
+		w, err := c.NextWriter(websocket.TextMessage)
+		check(t, err)
+		_, err = io.WriteString(w, half)
+		check(t, err)
+		return c
+	}
+	first := dial()
+	defer first.Close()
+	eventually(t, "the first message's bytes", func() bool { return bodies.Load() > 140_000 })
+	second := dial()
+	defer second.Close()
+	check(t, second.SetReadDeadline(time.Now().Add(5*time.Second)))
+	if _, _, err := second.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+		t.Errorf("a second large message: %v", err)
+	}
+	status, answer := f.post(half + `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
+	if status != http.StatusTooManyRequests || !strings.Contains(answer, "rpc.limits.waiting_bytes") {
+		t.Errorf("a large body: %d %s", status, answer)
+	}
+	equal(t, "a small one", f.call("eth_chainId"), any("0x1cbd"))
+	check(t, first.Close())
+	eventually(t, "all bytes are given back", func() bool { return bodies.Load() == 0 })
+	status, _ = f.post(half + `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
+	equal(t, "a large body now", status, http.StatusOK)
+	eventually(t, "and its bytes", func() bool { return bodies.Load() == 0 })
+}
+
+// TestLongMessages: of long messages that wait for their turn a connection has few,
+// and all are answered in the end.
+func TestLongMessages(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{Heavy: 1}}})
+	svc := f.server.service
+	check(t, svc.heavy.enter(t.Context(), nil, "another"))
+	c, resp, err := websocket.DefaultDialer.Dial(f.wsURL(), nil)
+	check(t, err)
+	defer c.Close()
+	check(t, resp.Body.Close())
+	message := `[{"jsonrpc":"2.0","id":1,"method":"eth_chainId"},{"jsonrpc":"2.0","id":2,"method":"eth_chainId"}` + strings.Repeat(" ", 100_000) + "]"
+	const n = 30
+	sent := make(chan error, 1)
+	go func() {
+		for range n {
+			if err := c.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	eventually(t, "the connection's places are taken", func() bool {
+		svc.sockets.mu.Lock()
+		defer svc.sockets.mu.Unlock()
+		for _, s := range svc.sockets.open {
+			return len(s.calls) == cap(s.calls)
+		}
+		return false
+	})
+	if held, most := svc.bodies.Load(), int64(DefaultLimits().SocketCalls*smallAnswer+len(message)); held > most {
+		t.Errorf("%d bytes wait, at most %d", held, most)
+	}
+	svc.heavy.leave("another")
+	check(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+	for range n {
+		_, answer, err := c.ReadMessage()
+		check(t, err)
+		contains(t, string(answer), `"id":2`)
+	}
+	check(t, <-sent)
+	eventually(t, "all bytes are given back", func() bool { return svc.bodies.Load() == 0 })
+}
+
+// TestReplyParts: what stands between large results, which are not copied, takes
+// no buffer of its own each time.
+func TestReplyParts(t *testing.T) {
+	large := answered{id: []byte("1"), body: []byte(strings.Repeat("a", sharedPart))}
+	small := answered{id: []byte("22"), body: []byte(`"0x1"`)}
+	want, out := "", newReply()
+	make200 := func() {
+		out = newReply()
+		for i := range 200 {
+			for range 1 + i%3 {
+				small.to(out)
+			}
+			large.to(out)
+		}
+	}
+	allocs := testing.AllocsPerRun(5, make200)
+	if allocs > 50 {
+		t.Errorf("%v allocations for 200 large results", allocs)
+	}
+	for i := range 200 {
+		for range 1 + i%3 {
+			want += resultHead + "22" + resultMiddle + `"0x1"` + resultEnd
+		}
+		want += resultHead + "1" + resultMiddle + string(large.body) + resultEnd
+	}
+	equal(t, "the whole", string(bytes.Join(out.parts, nil)) == want, true)
+	equal(t, "size", out.size, len(want))
+}
