@@ -1,6 +1,9 @@
 package sim
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // memberSet is the validator set of one epoch.
 type memberSet struct {
@@ -37,6 +40,9 @@ func quorumOf(n int) int {
 
 // set is the set of an epoch: each is the one before with one change.
 func (p *plan) set(epoch uint32) *memberSet {
+	if epoch < p.epoch {
+		panic(fmt.Sprintf("sim: asked for the set of epoch %d, the first is %d", epoch, p.epoch))
+	}
 	for uint32(len(p.sets)) <= epoch-p.epoch {
 		p.sets = append(p.sets, p.nextSet(p.epoch+uint32(len(p.sets))))
 	}

@@ -129,7 +129,7 @@ func newWorld(o Options) *world {
 func (w *world) addNode(validator int) {
 	id := len(w.nodes)
 	nd := &node{
-		w: w, id: id, validator: validator, self: -1, disk: newDisk(w.genesis, w.plan.epoch, w.plan.lazyPrune),
+		w: w, id: id, validator: validator, self: -1, coreEpoch: w.plan.epoch, disk: newDisk(w.genesis, w.plan.epoch, w.plan.lazyPrune),
 		wallSkew: w.plan.wallSkew[id%len(w.plan.wallSkew)], drift: w.plan.drift[id%len(w.plan.drift)],
 	}
 	for _, a := range w.plan.adversaries {
