@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -103,6 +104,14 @@ func newCluster(t *testing.T, n, extra int, change func(*genesis.Spec)) *cluster
 // start runs node i with the addresses of those that run as bootnodes.
 func (c *cluster) start(i int) {
 	c.t.Helper()
+	if err := c.tryStart(i); err != nil {
+		c.t.Fatalf("node %d: %v", i, err)
+	}
+	c.t.Cleanup(func() { c.stop(i) })
+}
+
+// tryStart is start for a node that may refuse.
+func (c *cluster) tryStart(i int) error {
 	cfg := DefaultConfig(c.homes[i])
 	cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
 	cfg.RPC.Listen, cfg.Store.CacheMiB = "127.0.0.1:0", 8
@@ -121,7 +130,7 @@ func (c *cluster) start(i int) {
 	}
 	n, err := Open(cfg, log)
 	if err != nil {
-		c.t.Fatal(err)
+		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &runningNode{Node: n, stop: stop, done: make(chan error, 1)}
@@ -129,26 +138,29 @@ func (c *cluster) start(i int) {
 	select {
 	case <-n.driver.started:
 	case err := <-r.done:
-		c.t.Fatalf("node %d: %v", i, err)
+		stop()
+		return errors.Join(err, n.Close())
 	}
 	c.nodes[i] = r
-	c.t.Cleanup(func() { c.stop(i) })
+	return nil
 }
 
 // stop ends node i cleanly.
 func (c *cluster) stop(i int) {
+	if err := c.end(i); err != nil {
+		c.t.Errorf("node %d: %v", i, err)
+	}
+}
+
+// end is stop for a node that may have failed.
+func (c *cluster) end(i int) error {
 	r := c.nodes[i]
 	if r == nil {
-		return
+		return nil
 	}
 	c.nodes[i] = nil
 	r.stop()
-	if err := <-r.done; err != nil {
-		c.t.Errorf("node %d: %v", i, err)
-	}
-	if err := r.Close(); err != nil {
-		c.t.Errorf("close node %d: %v", i, err)
-	}
+	return errors.Join(<-r.done, r.Close())
 }
 
 func (c *cluster) await(what string, check func() bool) {

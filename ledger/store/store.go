@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -202,10 +203,20 @@ func openError(dir string, err error) error {
 		kind = ErrCorrupt
 	case strings.Contains(text, "lock") && strings.Contains(text, "held by") || strings.Contains(text, "resource temporarily unavailable"):
 		kind = ErrLocked
-	default:
+	case operatingSystem(err):
 		return fmt.Errorf("open the database in %s: %w", dir, err)
+	default: // Pebble names few kinds of damage; all else that it says of an existing database is damage, too
+		kind = ErrCorrupt
 	}
 	return fmt.Errorf("open the database in %s: %w: %w", dir, kind, err)
+}
+
+// operatingSystem says whether an error is of the operating system, such as a file
+// that may not be read, and not of what is in the files. That a file is not there
+// is damage: Pebble makes those that it lacks.
+func operatingSystem(err error) bool {
+	var number syscall.Errno
+	return errors.As(err, &number) && number != syscall.ENOENT
 }
 
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
