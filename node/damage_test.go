@@ -113,10 +113,13 @@ func (c *cluster) flip(r *rand.Rand, turn int) (file string, bit int64) {
 	c.t.Helper()
 	home := c.homes[victim]
 	var files []string
-	for _, pattern := range []string{DataDir + "/*", InstanceFile, "peers.json"} {
+	for _, pattern := range []string{DataDir + "/*.*", DataDir + "/OPTIONS-*", DataDir + "/MANIFEST-*", InstanceFile, "peers.json"} {
 		found, err := filepath.Glob(filepath.Join(home, pattern))
 		if err != nil {
 			c.t.Fatal(err)
+		}
+		if strings.Contains(pattern, "-") && len(found) > 0 {
+			found = found[len(found)-1:] // the older ones are not read
 		}
 		files = append(files, found...)
 	}
@@ -159,6 +162,11 @@ func (c *cluster) live(where string) string {
 		c.t.Errorf("%s: %s, and db check finds nothing", where, noticed)
 		return noticed
 	case found == "":
+		c.start(victim)
+		c.burst(2) // the next damage meets a log that is worth something
+		if err := c.follow(where); err != nil {
+			c.t.Errorf("%s: sound, and then: %v", where, err)
+		}
 		return "without effect"
 	case noticed == "":
 		noticed = "found by db check"
@@ -175,6 +183,7 @@ func (c *cluster) live(where string) string {
 		c.t.Errorf("%s: after the repair: %s", where, found)
 	}
 	c.start(victim)
+	c.burst(2)
 	if err := c.follow(where); err != nil {
 		c.t.Errorf("%s: after the repair: %v", where, err)
 	}
