@@ -107,9 +107,18 @@ func TestSnapshotJoin(t *testing.T) {
 	}
 	c.pay(0, 0, 0)
 	if opened := runUntil(t, c, 4, forced, func(n *Node) bool {
+		if _, err := n.driver.ledger.HashByHeight(n.driver.ledger.Bounds().Base - 1); !errors.Is(err, store.ErrPruned) {
+			t.Errorf("a block below the snapshot: %v", err)
+		}
 		return reached(n) && n.driver.ledger.Bounds().Base >= 5 && n.driver.ledger.Head().Root == c.nodes[0].driver.ledger.Head().Root
 	}); opened != 1 {
 		t.Errorf("opened %d times after the join", opened)
+	}
+	// Filled in from below, it has every block.
+	if opened := runUntil(t, c, 4, func(cfg *Config) { cfg.Sync.HistoryFill = true }, func(n *Node) bool {
+		return n.driver.ledger.Bounds().FirstBody <= 1
+	}); opened != 1 {
+		t.Errorf("opened %d times to fill", opened)
 	}
 	for _, left := range []string{JoiningDir, newDir, oldDir} {
 		if exists(filepath.Join(c.homes[4], left)) {
@@ -125,8 +134,17 @@ func TestSnapshotJoin(t *testing.T) {
 	if base == 0 || base%5 != 0 {
 		t.Errorf("the history begins at %d", base)
 	}
-	if _, err := h.Store.HashByHeight(base - 1); !errors.Is(err, store.ErrPruned) {
-		t.Errorf("a block below the snapshot: %v", err)
+	for height := range base {
+		hash, err := h.Store.HashByHeight(height)
+		if err != nil {
+			t.Fatalf("block %d, below the snapshot of %d: %v", height, base, err)
+		}
+		if want, err := c.nodes[0].driver.ledger.HashByHeight(height); err != nil || hash != want {
+			t.Errorf("block %d is %s, want %s, %v", height, hash, want, err)
+		}
+		if _, err := h.Store.Receipts(height); err != nil {
+			t.Errorf("receipts of block %d: %v", height, err)
+		}
 	}
 }
 

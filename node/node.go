@@ -265,6 +265,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.run(ctx) })
 	g.Go(func() error { return d.sync.run(ctx) })
+	g.Go(func() error { return n.fill(ctx) })
 	g.Go(func() error { return n.prune(ctx) })
 	if d.instance != nil {
 		g.Go(func() error { d.observe(ctx); return nil })

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"runtime"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/semaphore"
 
 	"cairn/genesis"
 	"cairn/node/fetch"
@@ -28,8 +31,9 @@ type Config struct {
 	Pool  *fetch.Pool
 	Sets  *Sets
 	Rules *genesis.Rules
-	// Prepare does what takes time and needs no order, on verified blocks, in
-	// the goroutine of the answer.
+	// Prepare does what takes time and needs no state, on verified blocks, while
+	// earlier ones are applied. It uses as many cores as there are: it is called
+	// for one range at a time, the lowest that is here.
 	Prepare func([]Block)
 	// Apply takes verified blocks, in order, and returns when they are kept. An
 	// error ends Run.
@@ -59,14 +63,18 @@ type replay struct {
 	next   uint64             // first height that was not asked for
 	want   uint64             // first height that is to be applied next
 	again  []span             // left by answers that were shorter
-	ready  map[uint64]arrival // by first height
+	fresh  map[uint64]arrival // verified, by first height
+	ready  map[uint64]arrival // prepared, by first height
 	asked  int                // spans on their way
 	used   uint64             // of window
 	mean   uint64             // bytes of a block, a guess
 
-	applying bool
-	arrived  chan arrival
-	applied  chan arrival
+	preparing bool
+	applying  bool
+	arrived   chan arrival
+	prepared  chan arrival
+	applied   chan arrival
+	checks    *semaphore.Weighted // answers verified at once: more only slow down the lowest
 }
 
 // Run fetches and applies the final blocks from a height up to target, or to a
@@ -77,22 +85,28 @@ func Run(ctx context.Context, cfg *Config, from, target uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := &replay{
-		cfg: cfg, target: target, next: from, want: from, mean: firstGuess, ready: make(map[uint64]arrival),
-		arrived: make(chan arrival), applied: make(chan arrival, 1),
+		cfg: cfg, target: target, next: from, want: from, mean: firstGuess,
+		fresh: make(map[uint64]arrival), ready: make(map[uint64]arrival),
+		arrived: make(chan arrival), prepared: make(chan arrival, 1), applied: make(chan arrival, 1),
+		checks: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
 	}
 	var failed error
 	for {
 		if failed == nil {
 			r.ask(ctx)
+			r.prepare()
 			r.apply(ctx)
 		}
-		if r.asked == 0 && !r.applying {
+		if r.asked == 0 && !r.preparing && !r.applying {
 			return failed
 		}
 		var err error
 		select {
 		case a := <-r.arrived:
 			err = r.arrive(a)
+		case a := <-r.prepared:
+			r.preparing = false
+			r.ready[a.span.from] = a
 		case a := <-r.applied:
 			r.applying = false
 			r.used -= a.size
@@ -108,7 +122,8 @@ func Run(ctx context.Context, cfg *Config, from, target uint64) error {
 			failed = err
 		}
 		if errors.Is(failed, fetch.ErrNobody) {
-			r.apply(ctx) // what is here in order is kept even if nobody has the rest
+			r.prepare() // what is here in order is kept even if nobody has the rest
+			r.apply(ctx)
 		}
 	}
 }
@@ -177,6 +192,10 @@ func (r *replay) fetch(ctx context.Context, s span) arrival {
 			return !known || height >= s.from
 		},
 		Check: func(_ peer.ID, raw []byte) (v verified, err error) {
+			if err := r.checks.Acquire(ctx, 1); err != nil {
+				return v, fmt.Errorf("%w: %w", fetch.ErrOwn, err)
+			}
+			defer r.checks.Release(1)
 			a, err := DecodeBlocksAnswer(raw, r.cfg.Rules)
 			if err != nil {
 				return v, err
@@ -190,7 +209,6 @@ func (r *replay) fetch(ctx context.Context, s span) arrival {
 			for i := range a.Blocks[:len(v.blocks)] {
 				v.size += uint64(len(a.Blocks[i].Body) + len(a.Blocks[i].Finalization))
 			}
-			r.cfg.Prepare(v.blocks)
 			return v, nil
 		},
 	})
@@ -205,7 +223,7 @@ func (r *replay) arrive(a arrival) error {
 		return fmt.Errorf("blocks %d to %d: %w", a.span.from, a.span.from+a.span.count-1, a.err)
 	}
 	r.used += a.size
-	r.ready[a.span.from] = a
+	r.fresh[a.span.from] = a
 	got := uint64(len(a.blocks))
 	r.mean = (r.mean*(guessShare-1) + a.size/got) / guessShare
 	last := a.blocks[got-1]
@@ -227,6 +245,24 @@ func (r *replay) spans(from, left uint64) (out []span) {
 		out, from, left = append(out, s), from+s.count, left-s.count
 	}
 	return out
+}
+
+// prepare begins with the lowest blocks that are verified, one range at a time.
+func (r *replay) prepare() {
+	if r.preparing || len(r.fresh) == 0 {
+		return
+	}
+	low := uint64(math.MaxUint64)
+	for from := range r.fresh {
+		low = min(low, from)
+	}
+	a := r.fresh[low]
+	delete(r.fresh, low)
+	r.preparing = true
+	go func() {
+		r.cfg.Prepare(a.blocks)
+		r.prepared <- a
+	}()
 }
 
 // apply hands on the next blocks, if they are here and none are being applied.

@@ -107,6 +107,7 @@ func Ask[T any](ctx context.Context, pool *Pool, q Question[T]) (T, peer.ID, err
 	var last error
 	tried := make(map[peer.ID]bool)
 	answers := make(chan attempt[T], atOnce)
+	arrived := make(chan struct{}, atOnce) // an answer that is being checked now
 	var waiting int
 	var hedge <-chan time.Time
 	for {
@@ -120,11 +121,13 @@ func Ask[T any](ctx context.Context, pool *Pool, q Question[T]) (T, peer.ID, err
 			}
 			waiting, hedge = 1, time.After(hedgeAfter)
 			tried[p] = true
-			go askOne(ctx, pool, p, q, answers)
+			go askOne(ctx, pool, p, q, arrived, answers)
 		}
 		select {
 		case <-ctx.Done():
 			return zero, "", ctx.Err()
+		case <-arrived:
+			hedge = nil // what takes time now is the check: another answer would need it too
 		case <-hedge:
 			hedge = nil
 			if waiting < atOnce {
@@ -132,7 +135,7 @@ func Ask[T any](ctx context.Context, pool *Pool, q Question[T]) (T, peer.ID, err
 				if p, ok := pool.tryTake(q.May, tried); ok {
 					waiting++
 					tried[p] = true
-					go askOne(ctx, pool, p, q, answers)
+					go askOne(ctx, pool, p, q, arrived, answers)
 				}
 			}
 		case a := <-answers:
@@ -146,12 +149,13 @@ func Ask[T any](ctx context.Context, pool *Pool, q Question[T]) (T, peer.ID, err
 				return zero, "", a.err
 			}
 			last = fmt.Errorf("%s: %w", a.peer, a.err)
+			hedge = time.After(hedgeAfter)
 		}
 	}
 }
 
 // askOne asks a peer that was taken, gives it back and judges it.
-func askOne[T any](ctx context.Context, pool *Pool, p peer.ID, q Question[T], out chan<- attempt[T]) {
+func askOne[T any](ctx context.Context, pool *Pool, p peer.ID, q Question[T], arrived chan<- struct{}, out chan<- attempt[T]) {
 	a := attempt[T]{peer: p}
 	rctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
@@ -168,6 +172,10 @@ func askOne[T any](ctx context.Context, pool *Pool, p peer.ID, q Question[T], ou
 		pool.net.Failed(p, q.Name, err)
 		a.err = err
 	default:
+		select {
+		case arrived <- struct{}{}:
+		default: // nobody waits for it
+		}
 		a.value, a.err = q.Check(p, raw)
 		switch {
 		case a.err == nil:
@@ -349,7 +357,7 @@ func Gather[T any](ctx context.Context, pool *Pool, most int, q Question[T]) map
 			break
 		}
 		tried[p] = true
-		go askOne(ctx, pool, p, q, answers)
+		go askOne(ctx, pool, p, q, nil, answers)
 	}
 	out := make(map[peer.ID]T)
 	for range asked {

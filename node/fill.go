@@ -1,0 +1,192 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/consensus"
+	"cairn/ledger"
+	"cairn/node/blocksync"
+	"cairn/node/fetch"
+)
+
+// Limits of the fill.
+const (
+	fillCount = 128                    // blocks asked for at once
+	fillPause = 200 * time.Millisecond // between two ranges: nobody waits for them
+	fillAgain = time.Minute            // after no peer had the next range
+)
+
+// fill fetches the blocks below a snapshot that this node joined by, from the top
+// down, until block 1 is here. It goes on where it was after a restart.
+func (n *Node) fill(ctx context.Context) error {
+	d := n.driver
+	if !n.cfg.Sync.HistoryFill || d.ledger.Bounds().FirstBody <= 1 {
+		return nil
+	}
+	n.log.Info("history: the blocks below are fetched in the background", "below", d.ledger.Bounds().FirstBody)
+	sets, err := d.sync.setsFromGenesis(ctx)
+	if err != nil {
+		return err
+	}
+	wait := fillPause
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		first := d.ledger.Bounds().FirstBody
+		if first <= 1 {
+			n.log.Info("history: every block is here")
+			return nil
+		}
+		wait = fillPause
+		if d.sync.catching.Load() {
+			continue
+		}
+		err := n.fillBelow(ctx, sets, first)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, fetch.ErrNobody):
+			n.log.Debug("history: no peer has the next blocks", "below", first, "err", err)
+			wait = fillAgain
+		default:
+			return fmt.Errorf("fill the history below block %d: %w", first, err)
+		}
+	}
+}
+
+// fillBelow fetches and keeps one range.
+func (n *Node) fillBelow(ctx context.Context, sets *blocksync.Sets, first uint64) error {
+	d := n.driver
+	from := first - min(fillCount, first-1)
+	q := blocksync.Encode(&blocksync.BlocksRequest{From: from, Count: first - from, Bytes: blocksync.MaxRangeBytes})
+	blocks, _, err := fetch.Ask(ctx, d.sync.pool, fetch.Question[[]blocksync.Block]{
+		Name: blocksync.RequestBlocks, Request: q,
+		Check: func(_ peer.ID, raw []byte) ([]blocksync.Block, error) {
+			a, err := blocksync.DecodeBlocksAnswer(raw, d.rules)
+			if err != nil {
+				return nil, err
+			}
+			if len(a.Blocks) == 0 {
+				return nil, fetch.ErrAbsent
+			}
+			return sets.Check(from, first-from, a, d.rules)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	// Fill goes down from the lowest block that is held: what an answer left out
+	// at its end comes first.
+	if top := from + uint64(len(blocks)); top < first {
+		return n.fillTop(ctx, sets, top, first)
+	}
+	return n.fillWith(ctx, blocks)
+}
+
+// fillTop fetches the upper part of a range that did not fit into one answer.
+func (n *Node) fillTop(ctx context.Context, sets *blocksync.Sets, from, first uint64) error {
+	d := n.driver
+	var all []blocksync.Block
+	cfg := &blocksync.Config{
+		Pool: d.sync.pool, Sets: sets, Rules: d.rules, Prepare: func([]blocksync.Block) {},
+		Apply: func(_ context.Context, blocks []blocksync.Block) error {
+			all = append(all, blocks...)
+			return nil
+		},
+	}
+	if err := blocksync.Run(ctx, cfg, from, first-1); err != nil {
+		return err
+	}
+	return n.fillWith(ctx, all)
+}
+
+// fillWith asks for the receipts of blocks and keeps both.
+func (n *Node) fillWith(ctx context.Context, blocks []blocksync.Block) error {
+	d := n.driver
+	var filling sync.Mutex
+	for len(blocks) > 0 {
+		// The newest first: as many of their receipts as one answer holds.
+		part := blocks[max(0, len(blocks)-fillReceipts(blocks)):]
+		_, _, err := fetch.Ask(ctx, d.sync.pool, fetch.Question[struct{}]{
+			Name: blocksync.RequestReceipts,
+			Request: blocksync.Encode(&blocksync.BlocksRequest{
+				From: part[0].NumberU64(), Count: uint64(len(part)), Bytes: blocksync.MaxRangeBytes,
+			}),
+			Check: func(_ peer.ID, raw []byte) (struct{}, error) {
+				older, err := receiptsOf(part, raw, d)
+				if err != nil {
+					return struct{}{}, err
+				}
+				filling.Lock() // two peers may have been asked the same
+				defer filling.Unlock()
+				if d.ledger.Bounds().FirstBody != older[0].Block.NumberU64()+1 {
+					return struct{}{}, fetch.ErrAbsent
+				}
+				err = d.ledger.Fill(older)
+				if err != nil && !errors.Is(err, ledger.ErrNotTheChain) {
+					err = fmt.Errorf("%w: %w", fetch.ErrOwn, err)
+				}
+				return struct{}{}, err
+			},
+		})
+		if err != nil {
+			return err
+		}
+		blocks = blocks[:len(blocks)-len(part)]
+	}
+	return nil
+}
+
+// fillReceipts is how many of the last blocks have receipts that surely fit into
+// one answer: a receipt without logs takes less than 300 bytes with its bloom,
+// and one with the registry's less than 2,048.
+func fillReceipts(blocks []blocksync.Block) int {
+	count, size := 0, 0
+	for _, b := range slices.Backward(blocks) {
+		if size += 2048 * len(b.Transactions()); count > 0 && size > blocksync.MaxRangeBytes {
+			break
+		}
+		count++
+	}
+	return count
+}
+
+// receiptsOf are blocks with their receipts from an answer, the highest first.
+// Whether they are the right ones, Fill says by the roots.
+func receiptsOf(blocks []blocksync.Block, raw []byte, d *driver) ([]ledger.Older, error) {
+	a, err := blocksync.DecodeReceiptsAnswer(raw, d.rules)
+	if err != nil {
+		return nil, err
+	}
+	if len(a.Blocks) > len(blocks) {
+		return nil, fmt.Errorf("%w: receipts of %d blocks, %d were asked for", errUnasked, len(a.Blocks), len(blocks))
+	}
+	if len(a.Blocks) < len(blocks) { // the last of them comes first
+		return nil, fetch.ErrAbsent
+	}
+	older := make([]ledger.Older, 0, len(blocks))
+	for i, b := range slices.Backward(blocks) {
+		o := ledger.Older{Block: b.Block, Receipts: make(types.Receipts, len(a.Blocks[i]))}
+		for j, raw := range a.Blocks[i] {
+			o.Receipts[j] = new(types.Receipt)
+			if err := o.Receipts[j].UnmarshalBinary(raw); err != nil {
+				return nil, fmt.Errorf("%w: receipt %d of block %d: %w", errMalformed, j, b.NumberU64(), err)
+			}
+		}
+		if b.Finalization != nil {
+			o.Certificate = consensus.EncodeCertificate(b.Finalization)
+		}
+		older = append(older, o)
+	}
+	return older, nil
+}
