@@ -101,7 +101,11 @@ func TestSilenceOutlivesEpoch(t *testing.T) {
 		},
 		"no space": func(c *cluster) {
 			c.own(3, func(d *driver) {
-				d.reserve = math.MaxUint64
+				free, err := d.store.FreeBytes()
+				if err != nil {
+					c.t.Error(err)
+				}
+				d.reserve = free + free/2 // no votes; below half of it nothing is followed either
 				if err := d.watchSpace(); err != nil {
 					c.t.Error(err)
 				}

@@ -435,6 +435,9 @@ func (s *syncer) follow(ctx context.Context, hash crypto.Hash) bool {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
 	from := s.d.ledger.HeadInfo().Height + 1
+	if _, epoch := s.d.ledger.Validators(); epoch != sets.Last().Epoch {
+		return false // an epoch ended meanwhile: true answers would look like lies
+	}
 	for _, p := range s.heardFirst(s.d.askable()) {
 		raw, err := s.d.host.Request(ctx, p, blocksync.RequestBlocks, blocksync.Encode(&blocksync.BlocksRequest{From: from, Count: followCount, Bytes: followBytes}))
 		if err != nil {
