@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -188,6 +189,7 @@ func (s *Server) batch(r *http.Request, f *frame) *reply {
 	out.counted = true
 	var over *callError // of the rest of the batch
 	for i := range f.calls {
+		runtime.Gosched() // a batch is long: whoever else is ready, consensus first of all, need not wait for its time slice
 		c := &f.calls[i]
 		if over == nil && ctx.Err() != nil {
 			over = errTimeout

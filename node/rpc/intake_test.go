@@ -2,10 +2,14 @@ package rpc
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,8 +134,7 @@ func TestTooMuchComes(t *testing.T) {
 		check(t, resp.Body.Close())
 		w, err := c.NextWriter(websocket.TextMessage)
 		check(t, err)
-		_, err = io.WriteString(w, half)
-		check(t, err)
+		_, _ = io.WriteString(w, half) // fails if it is refused before its end
 		return c
 	}
 	first := dial()
@@ -140,9 +143,10 @@ func TestTooMuchComes(t *testing.T) {
 	second := dial()
 	defer second.Close()
 	check(t, second.SetReadDeadline(time.Now().Add(5*time.Second)))
-	if _, _, err := second.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+	if _, _, err := second.ReadMessage(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a second large message: %v", err)
 	}
+	equal(t, "refused", counted(t, f.server.service.meters.refusals.WithLabelValues("memory")), 1.0)
 	status, answer := f.post(half + `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
 	if status != http.StatusTooManyRequests || !strings.Contains(answer, "rpc.limits.waiting_bytes") {
 		t.Errorf("a large body: %d %s", status, answer)
@@ -227,4 +231,66 @@ func TestReplyParts(t *testing.T) {
 	}
 	equal(t, "the whole", string(bytes.Join(out.parts, nil)) == want, true)
 	equal(t, "size", out.size, len(want))
+}
+
+// TestLongTransactions: few transactions with much data are no more of an answer
+// than many without.
+func TestLongTransactions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{ResponseBytes: 10_000}}})
+	ask := func(method string, params ...any) string {
+		code, text := f.callError(method, params...)
+		equal(t, method, code == codeDefault || code == codeInvalidParams, true)
+		return text
+	}
+	for i := range uint64(2) {
+		tx := dynamic(i)
+		tx.Data, tx.Gas = bytes.Repeat([]byte{1}, 3000), 200_000
+		f.add(sign(key(0), tx))
+	}
+	contains(t, ask("txpool_content"), "rpc.limits.response_bytes")
+	contains(t, ask("txpool_contentFrom", key(0).Address()), "rpc.limits.response_bytes")
+	f.call("txpool_inspect")
+	f.seal()
+	contains(t, ask("ots_searchTransactionsBefore", someone, 0, 2), "rpc.limits.response_bytes")
+	contains(t, ask("ots_searchTransactionsAfter", someone, 0, 2), "rpc.limits.response_bytes")
+	f.call("txpool_content")
+}
+
+// TestClientLeaves: what a caller asked for is not worked on when it has left, over
+// HTTP and WebSocket, alone or in a batch.
+func TestClientLeaves(t *testing.T) {
+	t.Parallel()
+	const sleep = `{"jsonrpc":"2.0","id":1,"method":"test_sleep"}`
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(time.Hour)}}})
+	svc := f.server.service
+	for name, c := range callables(map[string][]any{"test": {&crashAPI{}}}) {
+		svc.methods[name] = c
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	var gone sync.WaitGroup
+	for _, body := range []string{sleep, "[" + sleep + "," + sleep + "]"} {
+		gone.Go(func() {
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, f.http.URL, strings.NewReader(body))
+			if err == nil {
+				r.Header.Set("Content-Type", "application/json")
+				var resp *http.Response
+				if resp, err = http.DefaultClient.Do(r); err == nil {
+					_ = resp.Body.Close()
+				}
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", body, err)
+			}
+		})
+	}
+	c, resp, err := websocket.DefaultDialer.Dial(f.wsURL(), nil)
+	check(t, err)
+	check(t, resp.Body.Close())
+	check(t, c.WriteMessage(websocket.TextMessage, []byte("["+sleep+","+sleep+"]")))
+	eventually(t, "all are worked on", func() bool { return svc.heavy.taken() == 2 && f.server.busy.taken() == 2 })
+	leave()
+	check(t, c.Close())
+	gone.Wait()
+	eventually(t, "none is any more", func() bool { return svc.heavy.taken() == 0 && f.server.busy.taken() == 0 })
 }

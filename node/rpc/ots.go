@@ -192,6 +192,8 @@ type otsSearch struct {
 	Receipts  []*otsReceipt  `json:"receipts"`
 	FirstPage bool           `json:"firstPage"` // it has the newest
 	LastPage  bool           `json:"lastPage"`  // it has the oldest
+
+	size int64 // bytes of Txs
 }
 
 // SearchTransactionsBefore answers at least size transactions, if there are as
@@ -320,6 +322,9 @@ func (a *otsAPI) appendTouch(out *otsSearch, height uint64, indexes []uint32) er
 	}
 	for _, i := range slices.Backward(indexes) {
 		tx := b.Transactions()[i]
+		if out.size += int64(tx.Size()); a.b.tooLong(out.size) {
+			return invalidParams("more than %d bytes on one page (rpc.limits.response_bytes): ask for fewer transactions", a.b.limits.ResponseBytes)
+		}
 		out.Txs = append(out.Txs, a.b.encoder().transaction(tx, b.Header(), b.Hash(), uint64(i)))
 		out.Receipts = append(out.Receipts, a.receiptOf(receipts[i], tx, b.Header()))
 	}

@@ -41,8 +41,16 @@ type senderContent struct {
 
 // Content answers every transaction that waits.
 func (a *txpoolAPI) Content() (*poolContent[*transaction], error) {
+	if st := a.b.Pool.Stats(); a.b.tooLong(st.Bytes) {
+		return nil, fmt.Errorf("%d bytes of transactions wait, more than one answer may hold (rpc.limits.response_bytes = %d): ask for txpool_contentFrom or txpool_inspect",
+			st.Bytes, a.b.limits.ResponseBytes)
+	}
 	return content(a.b, a.b.encoder().waiting)
 }
+
+// tooLong says whether so many bytes of transactions, in hex, are more than one
+// answer may hold.
+func (s *service) tooLong(size int64) bool { return 2*size > int64(s.limits.ResponseBytes) }
 
 // Inspect answers a line about every transaction that waits.
 func (a *txpoolAPI) Inspect() (*poolContent[string], error) {
@@ -77,8 +85,17 @@ func byNonce[T any](txs []*types.Transaction, show func(*types.Transaction) T) m
 }
 
 // ContentFrom answers what waits of one sender.
-func (a *txpoolAPI) ContentFrom(addr crypto.Address) *senderContent {
+func (a *txpoolAPI) ContentFrom(addr crypto.Address) (*senderContent, error) {
 	var c pool.Content = a.b.Pool.ContentFrom(addr)
+	size := int64(0)
+	for _, txs := range [][]*types.Transaction{c.Executable, c.Gapped} {
+		for _, tx := range txs {
+			size += int64(tx.Size())
+		}
+	}
+	if a.b.tooLong(size) {
+		return nil, fmt.Errorf("%d bytes of transactions wait, more than one answer may hold (rpc.limits.response_bytes = %d)", size, a.b.limits.ResponseBytes)
+	}
 	show := a.b.encoder().waiting
-	return &senderContent{Pending: byNonce(c.Executable, show), Queued: byNonce(c.Gapped, show)}
+	return &senderContent{Pending: byNonce(c.Executable, show), Queued: byNonce(c.Gapped, show)}, nil
 }
