@@ -79,7 +79,10 @@ func (p *pruner) pass(ctx context.Context, all bool) (done pruned, err error) {
 		for {
 			n, err := p.st.PruneBodies(pruneBlocks)
 			done.blocks += n
-			if err != nil || n == 0 {
+			if err != nil {
+				return done, err
+			}
+			if n == 0 {
 				break
 			}
 			if err := p.pause(ctx); err != nil {

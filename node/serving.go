@@ -79,13 +79,14 @@ func (s *serving) bulk(answer func(context.Context, []byte) ([]byte, error)) p2p
 		wait, cancel := context.WithTimeout(ctx, bulkWait)
 		defer cancel()
 		own := s.limiter(from)
-		if s.places.Acquire(wait, 1) != nil {
+		// How much an answer takes is known when it is made: it is paid for
+		// after, by those that follow. A peer that has used up its share waits
+		// before it takes a place, or it would hold the places of the others.
+		if own.WaitN(wait, 1) != nil || s.places.Acquire(wait, 1) != nil {
 			return nil, errBusy
 		}
 		defer s.places.Release(1)
-		// How much an answer takes is known when it is made: it is paid for
-		// after, by those that follow.
-		if own.WaitN(wait, 1) != nil || s.all.WaitN(wait, 1) != nil {
+		if s.all.WaitN(wait, 1) != nil {
 			return nil, errBusy
 		}
 		raw, err := answer(ctx, req)

@@ -195,6 +195,26 @@ func (s *Staging) done() bool {
 	return s.pending == 0
 }
 
+// Left says whether something of a segment that was added is still to be asked
+// for. Error: a failure to read.
+func (s *Staging) Left(seg Segment) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch seg.Kind {
+	case Accounts:
+		return !s.lanes[seg.To[0]>>(8-laneBits)].done, nil
+	case Slots:
+		h := crypto.Keccak256(seg.Owner[:])
+		_, err := s.j.ProgressOf(record(recordTrie, h[:]...))
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	default:
+		return false, nil
+	}
+}
+
 // Progress is how far the join is.
 func (s *Staging) Progress() Progress {
 	s.mu.Lock()

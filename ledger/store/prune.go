@@ -16,7 +16,7 @@ import (
 // commit, but by one goroutine at a time.
 
 // PruneBodies deletes transactions, receipts and index of up to so many blocks
-// below FirstBody, lowest first. Headers, certificates and places by hash stay.
+// below FirstBody, lowest first, and all of the last height. Headers, certificates and places by hash stay.
 // It answers how many it deleted; 0 = there are none left.
 func (s *Store) PruneBodies(limit int) (pruned int, err error) {
 	first := s.FirstBody()
@@ -31,15 +31,16 @@ func (s *Store) PruneBodies(limit int) (pruned int, err error) {
 		if err != nil {
 			return err
 		}
+		if pruned >= limit && height != last {
+			return ErrStop
+		}
 		if err := pruneIndex(b, height, v); err != nil {
 			return err
 		}
 		_ = b.Delete(blockKey(prefixBody, height, hash), nil)
 		_ = b.Delete(heightKey(prefixReceipts, height), nil)
 		last = height
-		if pruned++; pruned == limit {
-			return ErrStop
-		}
+		pruned++
 		return nil
 	})
 	if err != nil || pruned == 0 {

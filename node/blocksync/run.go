@@ -203,6 +203,9 @@ func (r *replay) fetch(ctx context.Context, s span) arrival {
 			if len(a.Blocks) == 0 {
 				return v, fetch.ErrAbsent
 			}
+			if err := fits(a); err != nil {
+				return v, err
+			}
 			if v.blocks, err = r.cfg.Sets.Check(s.from, s.count, a, r.cfg.Rules); err != nil {
 				return v, err
 			}
@@ -211,8 +214,22 @@ func (r *replay) fetch(ctx context.Context, s span) arrival {
 			}
 			return v, nil
 		},
+		Short: func(v verified) bool { return uint64(len(v.blocks)) < s.count && v.size < rangeBytes },
 	})
 	return arrival{span: s, blocks: v.blocks, size: v.size, err: err}
+}
+
+// fits refuses blocks beyond the bytes that were asked for: the window counts on
+// them.
+func fits(a *BlocksAnswer) error {
+	size := 0
+	for i := range a.Blocks[:len(a.Blocks)-1] {
+		size += len(a.Blocks[i].Body) + len(a.Blocks[i].Finalization)
+	}
+	if size >= rangeBytes {
+		return refuse(ErrUnasked, "a further block after %d bytes, %d were asked for", size, rangeBytes)
+	}
+	return nil
 }
 
 // arrive takes an answer and asks again for what it left out.

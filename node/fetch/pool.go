@@ -12,7 +12,7 @@ import (
 
 // Limits of a Pool.
 const (
-	perPeer     = 3                // questions put to one peer at once; a server answers 8
+	perPeer     = 3                // questions put to one peer at once by Ask, and one more by Gather; a server answers 8
 	answerWait  = 20 * time.Second // for one answer, after which the peer is slow
 	hedgeAfter  = 3 * time.Second  // without an answer, another peer is asked too, and so on
 	atOnce      = 3                // peers asked the same
@@ -88,6 +88,9 @@ type Question[T any] struct {
 	Check func(p peer.ID, answer []byte) (T, error)
 	// May says whether to ask a peer at all; nil = anybody.
 	May func(p peer.ID) bool
+	// Short says of a value that passed that its answer left out what an honest
+	// peer would have sent with it. nil = none does.
+	Short func(T) bool
 }
 
 // attempt is the outcome of asking one peer.
@@ -132,7 +135,7 @@ func Ask[T any](ctx context.Context, pool *Pool, q Question[T]) (T, peer.ID, err
 			hedge = nil
 			if waiting < atOnce {
 				hedge = time.After(hedgeAfter)
-				if p, ok := pool.tryTake(q.May, tried); ok {
+				if p, ok := pool.tryTake(q.May, tried, perPeer); ok {
 					waiting++
 					tried[p] = true
 					go askOne(ctx, pool, p, q, arrived, answers)
@@ -179,7 +182,7 @@ func askOne[T any](ctx context.Context, pool *Pool, p peer.ID, q Question[T], ar
 		a.value, a.err = q.Check(p, raw)
 		switch {
 		case a.err == nil:
-			pool.answered(p, len(raw), took)
+			pool.answered(p, len(raw), took, q.Short != nil && q.Short(a.value))
 		case errors.Is(a.err, ErrAbsent), errors.Is(a.err, ErrOwn), ctx.Err() != nil:
 		default:
 			pool.lied(p)
@@ -201,7 +204,7 @@ func (l *Pool) take(ctx context.Context, may func(peer.ID) bool, tried map[peer.
 			return "", ctx.Err()
 		}
 		l.mu.Lock()
-		p, left := l.choose(may, tried)
+		p, left := l.choose(may, tried, perPeer)
 		freed := l.freed
 		l.mu.Unlock()
 		if p != "" {
@@ -221,17 +224,17 @@ func (l *Pool) take(ctx context.Context, may func(peer.ID) bool, tried map[peer.
 	}
 }
 
-func (l *Pool) tryTake(may func(peer.ID) bool, tried map[peer.ID]bool) (peer.ID, bool) {
+func (l *Pool) tryTake(may func(peer.ID) bool, tried map[peer.ID]bool, most int) (peer.ID, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, _ := l.choose(may, tried)
+	p, _ := l.choose(may, tried, most)
 	return p, p != ""
 }
 
 // choose takes the best free peer: the least busy, of those the fastest; one
 // that was never measured counts as fast, so that it is. left says whether one
-// that is busy or rests now may be asked later. mu is held.
-func (l *Pool) choose(may func(peer.ID) bool, tried map[peer.ID]bool) (best peer.ID, left bool) {
+// that is busy, with most questions, or rests now may be asked later. mu is held.
+func (l *Pool) choose(may func(peer.ID) bool, tried map[peer.ID]bool, most int) (best peer.ID, left bool) {
 	now := time.Now()
 	var of *standing
 	for _, p := range l.net.Peers() {
@@ -239,7 +242,7 @@ func (l *Pool) choose(may func(peer.ID) bool, tried map[peer.ID]bool) (best peer
 		if s.lied || tried[p] || may != nil && !may(p) {
 			continue
 		}
-		if s.active >= perPeer || now.Before(s.restTo) {
+		if s.active >= most || now.Before(s.restTo) {
 			left = true
 			continue
 		}
@@ -310,10 +313,13 @@ func (l *Pool) change(p peer.ID, change func(*standing)) {
 	l.freed = make(chan struct{})
 }
 
-func (l *Pool) answered(p peer.ID, size int, took time.Duration) {
+// answered measures a peer. Small answers say little of how fast it is, unless
+// they are small because it gives little: else a peer that gives a crumb at a
+// time would never be measured, and be asked first for ever.
+func (l *Pool) answered(p peer.ID, size int, took time.Duration, short bool) {
 	l.change(p, func(s *standing) {
 		s.failures = 0
-		if size >= minMeasured {
+		if size >= minMeasured || short {
 			s.measure(float64(size) / max(took.Seconds(), 1e-4))
 		}
 	})
@@ -352,7 +358,7 @@ func Gather[T any](ctx context.Context, pool *Pool, most int, q Question[T]) map
 	answers := make(chan attempt[T], most)
 	asked := 0
 	for ; asked < most; asked++ {
-		p, ok := pool.tryTake(q.May, tried)
+		p, ok := pool.tryTake(q.May, tried, perPeer+1)
 		if !ok {
 			break
 		}

@@ -4,5 +4,11 @@ import "time"
 
 // Hurry shortens the waits of a join for tests.
 func (c *Config) Hurry() {
-	c.waits = &waits{again: 20 * time.Millisecond, newer: 100 * time.Millisecond, gone: 10 * time.Second}
+	c.waits = &waits{look: lookEvery, again: 20 * time.Millisecond, newer: 100 * time.Millisecond, gone: 10 * time.Second}
 }
+
+// Look sets how often a join looks at what peers serve.
+func (c *Config) Look(every time.Duration) { c.waits.look = every }
+
+// Patience sets how long a join stays with a checkpoint that nobody gives.
+func (c *Config) Patience(d time.Duration) { c.waits.gone = d }

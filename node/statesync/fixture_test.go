@@ -39,6 +39,7 @@ type network struct {
 	t      testing.TB
 	chain  *lighttest.Chain
 	dir    *snapshot.Dir
+	fs     vfs.FS
 	blocks blocksync.Server
 	state  *statesync.Server
 
@@ -54,7 +55,9 @@ const checkpoints = "/data/snapshots"
 // newNetwork makes a chain of two epochs with accounts, and a checkpoint.
 func newNetwork(t testing.TB, accounts int, peers ...peer.ID) *network {
 	fs := vfs.NewMem()
-	c := lighttest.NewOf(t, lighttest.Spec(4), "/data/ledger", store.Options{FS: fs}, ledger.Options{})
+	spec := lighttest.Spec(4)
+	spec.Rules.CheckpointInterval = 1
+	c := lighttest.NewOf(t, spec, "/data/ledger", store.Options{FS: fs}, ledger.Options{})
 	c.Seal(c.Transfer(0))
 	c.Change(4, true)
 	for i := 0; i < accounts; i += 50 {
@@ -64,7 +67,7 @@ func newNetwork(t testing.TB, accounts int, peers ...peer.ID) *network {
 	dir, err := snapshot.OpenDir(checkpoints, store.Options{FS: fs}, 0)
 	check(t, err)
 	n := &network{
-		t: t, chain: c, dir: dir, blocks: blocksync.Server{Ledger: c.Ledger}, state: statesync.NewServer(dir, c.Ledger), order: peers,
+		t: t, chain: c, dir: dir, fs: fs, blocks: blocksync.Server{Ledger: c.Ledger}, state: statesync.NewServer(dir, c.Ledger), order: peers,
 		answers: map[peer.ID]func(string, []byte, []byte) ([]byte, error){}, asked: map[string]int{}, lied: map[peer.ID]error{},
 	}
 	n.checkpoint()

@@ -24,24 +24,24 @@ const (
 	inFlight  = 8                // segments asked for at once
 	lookEvery = 15 * time.Second // for what peers serve now
 	tellEvery = 500 * time.Millisecond
-	lookAgain = 2 * time.Second // the same, while nobody answers
 
-	// Without an answer for so long, a checkpoint is given up: if a newer one is
-	// served and this one by nobody, or anyhow.
-	patienceNewer = 15 * time.Second
-	patienceGone  = time.Minute
+	// worthBytes is what answers must bring together, unless one ends a segment,
+	// to count as something: a peer that gives a crumb now and then is no reason
+	// to stay with a checkpoint.
+	worthBytes = 256 << 10
 )
 
 // waits are how long a join waits for peers.
 type waits struct {
+	look  time.Duration // between two looks at what peers serve
 	again time.Duration // before it asks again when nobody answered
 
-	// Without an answer for so long, a checkpoint is given up: if a newer one is
-	// served and this one by nobody, or anyhow.
+	// Without anything of worth for so long, a checkpoint is given up: if a newer
+	// one is served and this one by nobody, or anyhow.
 	newer, gone time.Duration
 }
 
-var defaultWaits = waits{again: 2 * time.Second, newer: 15 * time.Second, gone: time.Minute}
+var defaultWaits = waits{look: lookEvery, again: 2 * time.Second, newer: 15 * time.Second, gone: time.Minute}
 
 // Config is what Join needs.
 type Config struct {
@@ -101,6 +101,7 @@ func Join(ctx context.Context, cfg *Config) (uint64, error) {
 		}
 		cfg.Log.Warn("snapshot: given up, a newer one is tried", "height", j.height, "hash", j.target, "err", err)
 		j.tried[j.target] = true
+		j.offers.giveUp()
 		if err := errors.Join(j.staging.Close(), os.RemoveAll(cfg.Dir)); err != nil {
 			return 0, fmt.Errorf("remove a join that was given up: %w", err)
 		}
@@ -119,6 +120,7 @@ func (j *joining) begin() (whole bool, err error) {
 		if j.offers.served(hash) && t.Header.Number.Uint64() > j.cfg.Above && !j.tried[hash] {
 			j.cfg.Log.Info("snapshot: going on", "height", t.Header.Number, "hash", hash, "done", staging.Progress().Done)
 			j.staging, j.target, j.height = staging, hash, t.Header.Number.Uint64()
+			j.offers.aim(j.target)
 			return false, nil
 		}
 		if err := staging.Close(); err != nil {
@@ -146,6 +148,7 @@ func (j *joining) begin() (whole bool, err error) {
 		return false, fmt.Errorf("begin a join: %w", err)
 	}
 	j.target, j.height = best.block.Hash(), best.block.Height()
+	j.offers.aim(j.target)
 	j.cfg.Log.Info("snapshot: joining", "height", j.height, "hash", j.target, "stateRoot", target.Header.Root, "peers", j.offers.count(j.target))
 	return false, nil
 }
@@ -190,13 +193,26 @@ func (c *Config) target(o *offer) (snapshot.Target, error) {
 	return t, nil
 }
 
-// errStale says that no peer serves the checkpoint any more.
-var errStale = errors.New("no peer serves it any more")
+// errStale says that no peer gives the checkpoint any more.
+var errStale = errors.New("no peer gives it any more")
 
 // outcome is one segment that was asked for.
 type outcome struct {
 	segment snapshot.Segment
+	short   bool // there is more of it
 	err     error
+}
+
+// fetching is what fetch knows while it runs.
+type fetching struct {
+	asked    int // segments
+	failed   error
+	stop     context.CancelFunc // of what was asked
+	outcomes chan outcome
+	looking  bool
+	looked   chan error
+	last     time.Time // when something of worth came
+	bytes    uint64    // that were here then
 }
 
 // fetch asks for every segment until all are here. Errors: errStale, failures,
@@ -204,73 +220,105 @@ type outcome struct {
 func (j *joining) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	outcomes := make(chan outcome)
-	look := time.NewTicker(lookEvery)
+	f := &fetching{
+		stop: cancel, outcomes: make(chan outcome), looked: make(chan error, 1),
+		last: time.Now(), bytes: j.staging.Progress().Bytes,
+	}
+	look := time.NewTicker(j.waits.look)
 	defer look.Stop()
 	tell := time.NewTicker(tellEvery)
 	defer tell.Stop()
-	asked, last := 0, time.Now()
-	var failed error
+	gone := ctx.Done()
 	for {
-		if failed == nil && !time.Now().Before(j.rest) {
-			var segments []snapshot.Segment
-			if segments, failed = j.staging.Next(inFlight - asked); failed != nil {
-				cancel()
+		j.askMore(ctx, f)
+		if f.asked == 0 && (f.failed != nil || j.staging.Done()) {
+			cancel()
+			if f.looking {
+				<-f.looked
 			}
-			for _, seg := range segments {
-				asked++
-				go func() { outcomes <- outcome{seg, j.ask(ctx, seg)} }()
-			}
-		}
-		if asked == 0 && (failed != nil || j.staging.Done()) {
-			return failed
+			return f.failed
 		}
 		select {
-		case o := <-outcomes:
-			asked--
-			if o.err == nil {
-				last = time.Now()
-				break
-			}
-			j.staging.Fail(o.segment)
-			failed = j.judge(ctx, failed, o.err, last, cancel)
+		case <-gone:
+			gone = nil
+			f.fail(ctx.Err())
+		case o := <-f.outcomes:
+			f.asked--
+			j.take(ctx, f, o)
+		case err := <-f.looked:
+			f.looking = false
+			f.fail(err)
 		case <-look.C:
-			if failed == nil {
-				if err := j.offers.look(ctx); err != nil {
-					failed = err
-					cancel()
-				}
-			}
+			j.look(ctx, f)
 		case <-tell.C:
 			j.tell()
+			f.fail(j.stale(f))
 		}
 	}
 }
 
-// judge says whether an error of one segment ends the join.
-func (j *joining) judge(ctx context.Context, before, err error, last time.Time, cancel func()) error {
-	switch {
-	case before != nil:
-		return before
-	case !errors.Is(err, fetch.ErrNobody):
-		cancel()
-		return err
+// fail ends what was asked with the first error.
+func (f *fetching) fail(err error) {
+	if err != nil && f.failed == nil {
+		f.failed = err
+		f.stop()
 	}
-	// Nobody answered: they may be away for a moment, or have moved on.
+}
+
+// askMore hands out what there is room for.
+func (j *joining) askMore(ctx context.Context, f *fetching) {
+	if f.failed != nil || time.Now().Before(j.rest) {
+		return
+	}
+	segments, err := j.staging.Next(inFlight - f.asked)
+	f.fail(err)
+	for _, seg := range segments {
+		f.asked++
+		go func() {
+			short, err := j.ask(ctx, seg)
+			f.outcomes <- outcome{seg, short, err}
+		}()
+	}
+}
+
+// look asks what peers serve now, beside everything else: one of them may take
+// its time.
+func (j *joining) look(ctx context.Context, f *fetching) {
+	if f.failed != nil || f.looking {
+		return
+	}
+	f.looking = true
+	go func() { f.looked <- j.offers.look(ctx) }()
+}
+
+// take looks at an outcome. Of the errors only that nobody answered does not end
+// the join: they may be away for a moment, or have moved on.
+func (j *joining) take(ctx context.Context, f *fetching, o outcome) {
+	if o.err == nil {
+		if here := j.staging.Progress().Bytes; !o.short || here >= f.bytes+worthBytes {
+			f.last, f.bytes = time.Now(), here
+		}
+		return
+	}
+	j.staging.Fail(o.segment)
+	if !errors.Is(o.err, fetch.ErrNobody) {
+		f.fail(o.err)
+		return
+	}
 	if now := time.Now(); !now.Before(j.rest) {
 		j.rest = now.Add(j.waits.again)
-		if lookErr := j.offers.look(ctx); lookErr != nil {
-			cancel()
-			return lookErr
-		}
+		j.look(ctx, f)
 	}
+}
+
+// stale is errStale if nothing of worth has come for too long.
+func (j *joining) stale(f *fetching) error {
 	patience := j.waits.gone
 	if j.offers.newer(j.target) && !j.offers.served(j.target) {
 		patience = j.waits.newer
 	}
-	if time.Since(last) > patience {
-		cancel()
-		return fmt.Errorf("%w: %w", errStale, err)
+	if time.Since(f.last) > patience {
+		return fmt.Errorf("%w: nothing of worth for %s", errStale, patience)
 	}
 	return nil
 }
@@ -281,16 +329,21 @@ func (j *joining) tell() {
 	}
 }
 
-// ask asks for one segment until an answer was checked and kept.
-func (j *joining) ask(ctx context.Context, seg snapshot.Segment) error {
-	question := fetch.Question[struct{}]{
+// ask asks for one segment until an answer was checked and kept. short says that
+// it did not bring all of it.
+func (j *joining) ask(ctx context.Context, seg snapshot.Segment) (short bool, err error) {
+	question := fetch.Question[bool]{
 		May: func(p peer.ID) bool { return j.offers.serves(p, j.target) },
-		Check: func(_ peer.ID, raw []byte) (struct{}, error) {
+		Check: func(_ peer.ID, raw []byte) (short bool, err error) {
 			if len(raw) == 0 {
-				return struct{}{}, fetch.ErrAbsent
+				return false, fetch.ErrAbsent
 			}
-			return struct{}{}, mine(j.add(seg, raw))
+			if err = j.add(seg, raw); err == nil {
+				short, err = j.staging.Left(seg)
+			}
+			return short, mine(err)
 		},
+		Short: func(short bool) bool { return short },
 	}
 	ranged := RangeRequest{Height: j.height, Hash: j.target, Owner: seg.Owner, From: seg.From, To: seg.To, Bytes: snapshot.MaxRangeBytes}
 	switch seg.Kind {
@@ -301,10 +354,10 @@ func (j *joining) ask(ctx context.Context, seg snapshot.Segment) error {
 	case snapshot.Code:
 		question.Name, question.Request = RequestCode, Encode(&CodeRequest{Height: j.height, Hash: j.target, Code: seg.Code})
 	default:
-		return fmt.Errorf("a segment of kind %s", seg.Kind)
+		return false, fmt.Errorf("a segment of kind %s", seg.Kind)
 	}
-	_, _, err := fetch.Ask(ctx, j.cfg.Pool, question)
-	return err
+	short, _, err = fetch.Ask(ctx, j.cfg.Pool, question)
+	return short, err
 }
 
 // add has an answer checked and kept.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -14,8 +15,12 @@ import (
 	"cairn/node/fetch"
 )
 
-// maxAsked bounds the peers that are asked what they serve.
-const maxAsked = 32
+// Limits of a look at what peers serve.
+const (
+	maxAsked  = 32              // peers
+	lookWait  = 5 * time.Second // for the slowest of them
+	offerLife = time.Minute     // what a peer said holds for so long if it says nothing new
+)
 
 // offer is a checkpoint whose block is proven to be final.
 type offer struct {
@@ -30,17 +35,29 @@ type offers struct {
 	cfg *Config
 
 	mu     sync.Mutex
+	byPeer map[peer.ID]said
+	idle   map[peer.ID]bool // offered what it then did not give
 	byHash map[crypto.Hash]*offer
+	target crypto.Hash      // of the join
+	from   map[peer.ID]bool // who said so far that they serve it
+}
+
+// said is what one peer said that it serves.
+type said struct {
+	list []*offer
+	at   time.Time
 }
 
 func newOffers(cfg *Config) *offers {
-	return &offers{cfg: cfg, byHash: make(map[crypto.Hash]*offer)}
+	return &offers{cfg: cfg, byPeer: make(map[peer.ID]said), idle: make(map[peer.ID]bool), byHash: make(map[crypto.Hash]*offer)}
 }
 
 // look asks the peers what they serve. A false answer is held against them.
 // Errors: those of ctx.
 func (o *offers) look(ctx context.Context) error {
-	answers := fetch.Gather(ctx, o.cfg.Pool, maxAsked, fetch.Question[[]*offer]{
+	limited, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	answers := fetch.Gather(limited, o.cfg.Pool, maxAsked, fetch.Question[[]*offer]{
 		Name: RequestSnapshots,
 		Check: func(p peer.ID, raw []byte) ([]*offer, error) {
 			a, err := DecodeOffers(raw)
@@ -63,24 +80,57 @@ func (o *offers) look(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	found := make(map[crypto.Hash]*offer)
-	for p, list := range answers {
-		for _, one := range list {
-			known := found[one.block.Hash()]
-			if known == nil || len(known.finalization) == 0 && len(one.finalization) > 0 {
-				one.peers = make(map[peer.ID]bool)
-				if known != nil {
-					maps.Copy(one.peers, known.peers)
-				}
-				found[one.block.Hash()], known = one, one
-			}
-			known.peers[p] = true
-		}
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.byHash = found
+	now := time.Now()
+	for p, list := range answers {
+		o.byPeer[p] = said{list, now}
+	}
+	o.byHash = make(map[crypto.Hash]*offer)
+	for p, s := range o.byPeer {
+		if now.Sub(s.at) > offerLife {
+			delete(o.byPeer, p)
+			continue
+		}
+		for _, one := range s.list {
+			o.add(p, one)
+		}
+	}
 	return nil
+}
+
+// add notes that a peer serves a checkpoint; mu is held.
+func (o *offers) add(p peer.ID, one *offer) {
+	known := o.byHash[one.block.Hash()]
+	if known == nil {
+		known = &offer{block: one.block, peers: make(map[peer.ID]bool)}
+		o.byHash[one.block.Hash()] = known
+	}
+	if len(known.finalization) == 0 {
+		known.finalization, known.view = one.finalization, one.view
+	}
+	known.peers[p] = true
+	if one.block.Hash() == o.target {
+		o.from[p] = true
+	}
+}
+
+// aim says which checkpoint is fetched.
+func (o *offers) aim(hash crypto.Hash) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.target, o.from = hash, make(map[peer.ID]bool)
+	if one := o.byHash[hash]; one != nil {
+		maps.Copy(o.from, one.peers)
+	}
+}
+
+// giveUp notes that those who said that they serve the target do not: what else
+// they offer is taken only if nobody else offers anything.
+func (o *offers) giveUp() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.Copy(o.idle, o.from)
 }
 
 // verify checks that the block of an offer is final; nil = it is of an epoch
@@ -93,6 +143,11 @@ func (o *offers) verify(a *Offer) (*offer, error) {
 	extra, err := chain.DecodeExtra(header)
 	if err != nil {
 		return nil, err
+	}
+	// Everybody keeps the same heights. Else one peer could offer every new block,
+	// and the join would begin again for ever.
+	if interval := o.cfg.Spec.Rules.CheckpointInterval; header.Number.Uint64()%interval != 0 {
+		return nil, refuse(ErrUnasked, "a snapshot at height %d, they are %d apart", header.Number, interval)
 	}
 	trust := o.cfg.Sets.Of(extra.Epoch)
 	if trust == nil {
@@ -116,7 +171,8 @@ func (o *offers) verify(a *Offer) (*offer, error) {
 	return out, nil
 }
 
-// best is the highest checkpoint of use that was not given up; nil = there is
+// best is the highest checkpoint of use that was not given up, of those that a
+// peer serves of which nothing bad is known, if there are any; nil = there is
 // none. One whose block has no finalization of its own does not do: consensus
 // goes on from a finalization.
 func (o *offers) best(not map[crypto.Hash]bool) (best *offer) {
@@ -126,11 +182,29 @@ func (o *offers) best(not map[crypto.Hash]bool) (best *offer) {
 		if not[hash] || len(one.finalization) == 0 || one.block.Height() <= o.cfg.Above {
 			continue
 		}
-		if best == nil || one.block.Height() > best.block.Height() {
+		if best == nil || o.before(one, best) {
 			best = one
 		}
 	}
 	return best
+}
+
+// before says whether a is the better choice; mu is held.
+func (o *offers) before(a, b *offer) bool {
+	if x, y := o.willing(a), o.willing(b); x != y {
+		return x
+	}
+	return a.block.Height() > b.block.Height()
+}
+
+// willing says whether a peer serves it of which nothing bad is known; mu is held.
+func (o *offers) willing(one *offer) bool {
+	for p := range one.peers {
+		if !o.idle[p] {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *offers) served(hash crypto.Hash) bool { return o.count(hash) > 0 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,12 +31,18 @@ type Server struct {
 	closed bool
 }
 
+// maxOpen bounds the checkpoints that are open: each holds memory, files and,
+// when newer ones have taken its place, disk. With one more than are kept, who
+// joins has the time of one more to end with its own.
+const maxOpen = snapshot.Keep + 1
+
 // opened is a checkpoint that is being served.
 type opened struct {
 	source *snapshot.Source
 	hash   crypto.Hash
 	users  int
 	idle   *time.Timer // set while users is 0
+	gone   bool        // the last user closes it
 }
 
 // NewServer serves the checkpoints in dir, of the chain of a ledger.
@@ -64,7 +72,7 @@ func (s *Server) Snapshots(_ context.Context, req []byte) ([]byte, error) {
 	if len(req) != 0 {
 		return nil, refuse(ErrMalformed, "a request of %d bytes", len(req))
 	}
-	heights := s.dir.Heights()
+	heights := s.heights()
 	var answer OffersAnswer
 	for _, h := range heights[max(0, len(heights)-MaxOffers):] {
 		header, err := s.ledger.HeaderByHeight(h)
@@ -83,6 +91,16 @@ func (s *Server) Snapshots(_ context.Context, req []byte) ([]byte, error) {
 		}
 	}
 	return Encode(&answer), nil
+}
+
+// heights are those that are served: those that are kept, and those that are
+// open although newer ones have taken their place.
+func (s *Server) heights() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.AppendSeq(s.dir.Heights(), maps.Keys(s.open))
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Accounts answers a range of accounts.
@@ -163,6 +181,7 @@ func (s *Server) take(height uint64) (*opened, error) {
 		}
 		o = &opened{source: source, hash: source.Header().Hash()}
 		s.open[height] = o
+		s.retire()
 	}
 	if o.idle != nil {
 		o.idle.Stop()
@@ -172,11 +191,33 @@ func (s *Server) take(height uint64) (*opened, error) {
 	return o, nil
 }
 
+// retire closes the oldest checkpoint if too many are open; mu is held.
+func (s *Server) retire() {
+	if len(s.open) <= maxOpen {
+		return
+	}
+	oldest := slices.Min(slices.Collect(maps.Keys(s.open)))
+	o := s.open[oldest]
+	delete(s.open, oldest)
+	if o.users > 0 {
+		o.gone = true
+		return
+	}
+	if o.idle != nil {
+		o.idle.Stop()
+	}
+	_ = o.source.Close() // read only: nothing is lost
+}
+
 // give ends the use of a checkpoint. The last one leaves it open for a while.
 func (s *Server) give(height uint64, o *opened) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o.users--; o.users > 0 || s.closed {
+	if o.users--; o.users > 0 || s.closed && !o.gone {
+		return
+	}
+	if o.gone {
+		_ = o.source.Close()
 		return
 	}
 	o.idle = time.AfterFunc(idleAfter, func() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/rlp"
 
+	"cairn/consensus"
 	"cairn/crypto"
 	"cairn/ledger/chain"
 	"cairn/ledger/snapshot"
@@ -23,7 +24,7 @@ const (
 const (
 	MaxOffers      = 4
 	maxRequest     = 256
-	maxCertificate = 16 << 10
+	maxCertificate = consensus.MaxCertificateBytes
 	maxOffersBytes = MaxOffers * (light.MaxDescendants + 1) * chain.MaxHeaderBytes
 	// MaxAnswerBytes is more than any answer of this package takes.
 	MaxAnswerBytes = max(maxOffersBytes+MaxOffers*maxCertificate+1024, snapshot.MaxAnswerBytes)
