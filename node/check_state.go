@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"errors"
+	"iter"
 	"slices"
 
 	"cairn/crypto"
@@ -14,11 +15,14 @@ import (
 // keyed is one row of a table by the key that it has in its trie.
 type keyed struct {
 	key   crypto.Hash
-	row   crypto.Hash // slot, or address in its first 20 bytes
-	value []byte      // of a slot, as the trie has it
+	name  string // of its account or slot
+	value []byte // as the trie has it
 }
 
-func byKey(a, b keyed) int { return bytes.Compare(a.key[:], b.key[:]) }
+// keyedRows are rows in the order of their keys, which is that of the trie: both are
+// read side by side, and memory does not grow with the state. A row that cannot be
+// read ends them.
+type keyedRows iter.Seq2[keyed, error]
 
 // state compares the tables of accounts and slots with the tries that the head's
 // state root commits to. Every node of the tries is read and checked.
@@ -27,36 +31,68 @@ func (c *checker) state() error {
 		c.o.Note("the head's header cannot be read: the state is not checked")
 		return nil
 	}
-	var accounts []keyed
-	var storage []crypto.Address
-	err := c.st.EachAccount(func(a crypto.Address, acc *chain.Account) error {
-		k := keyed{key: crypto.Keccak256(a[:])}
-		copy(k.row[:], a[:])
-		accounts = append(accounts, k)
-		if acc.StorageRoot != trie.EmptyRoot {
-			storage = append(storage, a)
-		}
+	if err := c.trie("account", "accounts", crypto.Hash{}, c.header.Root, c.accounts); err != nil {
+		return err
+	}
+	return c.strays()
+}
+
+// accounts are the rows of all accounts. With each its code and its storage are
+// checked.
+func (c *checker) accounts(yield func(keyed, error) bool) {
+	err := c.st.AccountsFrom(crypto.Hash{}, func(key crypto.Hash, a crypto.Address, acc *chain.Account) error {
+		c.result.Accounts++
 		if err := c.code(a, acc.CodeHash); err != nil {
 			return err
 		}
-		return c.step("accounts", uint64(len(accounts)), 0)
-	})
-	if err := c.tolerate(err, "accounts"); err != nil {
-		return err
-	}
-	c.result.Accounts = uint64(len(accounts))
-	slices.SortFunc(accounts, byKey)
-	err = c.trie("account", crypto.Hash{}, c.header.Root, accounts, func(k *keyed) ([]byte, error) {
-		acc, err := c.st.Account(crypto.Address(k.row[:20]))
-		if err != nil || acc == nil {
-			return nil, err
+		if acc.StorageRoot != trie.EmptyRoot {
+			if err := c.trie("slot of "+a.Hex(), "slots", key, acc.StorageRoot, c.slots(key)); err != nil {
+				return err
+			}
 		}
-		return acc.Encode(), nil
+		if !yield(keyed{key: key, name: a.Hex(), value: acc.Encode()}, nil) {
+			return store.ErrStop
+		}
+		return nil
 	})
 	if err != nil {
-		return err
+		yield(keyed{}, err)
 	}
-	return c.storage(storage)
+}
+
+// slots are the rows of an account's slots.
+func (c *checker) slots(owner crypto.Hash) keyedRows {
+	return func(yield func(keyed, error) bool) {
+		err := c.st.SlotsFrom(owner, crypto.Hash{}, func(key, slot, value crypto.Hash) error {
+			if !yield(keyed{key: key, name: slot.Hex(), value: chain.EncodeSlot(value)}, nil) {
+				return store.ErrStop
+			}
+			return nil
+		})
+		if err != nil {
+			yield(keyed{}, err)
+		}
+	}
+}
+
+// strays counts the slots, and finds those of accounts that have none.
+func (c *checker) strays() error {
+	var last crypto.Address
+	var has bool
+	err := c.st.EachSlot(func(a crypto.Address, slot, _ crypto.Hash) error {
+		if c.result.Slots++; c.result.Slots == 1 || a != last {
+			acc, err := c.st.Account(a)
+			if err := c.tolerate(err, "account %s, which has slots", a); err != nil {
+				return err
+			}
+			last, has = a, err != nil || acc != nil && acc.StorageRoot != trie.EmptyRoot
+		}
+		if !has {
+			c.found("slot %s of account %s: the account has no storage", slot, a)
+		}
+		return c.step("slots", c.result.Slots, 0)
+	})
+	return c.tolerate(err, "slots")
 }
 
 // code checks that an account's code is here and hashes to its hash.
@@ -74,55 +110,33 @@ func (c *checker) code(a crypto.Address, hash crypto.Hash) error {
 	return nil
 }
 
-// storage checks the slots of the accounts that have any.
-func (c *checker) storage(owners []crypto.Address) error {
-	slots := make(map[crypto.Address][]keyed, len(owners))
-	for _, a := range owners {
-		slots[a] = nil
-	}
-	err := c.st.EachSlot(func(a crypto.Address, slot, value crypto.Hash) error {
-		c.result.Slots++
-		of, ok := slots[a]
-		if !ok {
-			c.found("slot %s of account %s: the account has no storage", slot, a)
-			return nil
+// trie walks a trie beside the rows of its table: each must have exactly what the
+// other has. From a row that cannot be read on, only the trie is checked.
+func (c *checker) trie(what, table string, owner, root crypto.Hash, rows keyedRows) error {
+	pull, stop := iter.Pull2(iter.Seq2[keyed, error](rows))
+	defer stop()
+	var at keyed
+	var more, torn bool
+	var done uint64
+	advance := func() error {
+		var err error
+		if at, err, more = pull(); err != nil {
+			more, torn = false, true
+			return c.tolerate(err, "%s", table)
 		}
-		slots[a] = append(of, keyed{key: crypto.Keccak256(slot[:]), row: slot, value: chain.EncodeSlot(value)})
-		return c.step("slots", c.result.Slots, 0)
-	})
-	if err := c.tolerate(err, "slots"); err != nil {
+		done++
+		return c.step(table, done, 0)
+	}
+	var holes [][]byte       // paths below which the trie cannot be read
+	passed := func() error { // the row is of a key that the trie does not have
+		if !slices.ContainsFunc(holes, func(path []byte) bool { return below(at.key, path) }) {
+			c.found("%s %s has a row, but is not in the state root", what, at.name)
+		}
+		return advance()
+	}
+	err := advance()
+	if err != nil {
 		return err
-	}
-	for _, a := range owners {
-		acc, err := c.st.Account(a)
-		if err != nil {
-			return err
-		}
-		slices.SortFunc(slots[a], byKey)
-		err = c.trie("slot of "+a.Hex(), crypto.Keccak256(a[:]), acc.StorageRoot, slots[a],
-			func(k *keyed) ([]byte, error) { return k.value, nil })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// trie walks a trie beside the sorted rows of its table: each must have exactly
-// what the other has.
-func (c *checker) trie(what string, owner, root crypto.Hash, rows []keyed, value func(*keyed) ([]byte, error)) error {
-	name := func(k *keyed) string {
-		if owner == (crypto.Hash{}) {
-			return crypto.Address(k.row[:20]).Hex()
-		}
-		return k.row.Hex()
-	}
-	next := 0
-	var holes [][]byte // paths below which the trie cannot be read
-	missing := func(k *keyed) {
-		if !slices.ContainsFunc(holes, func(path []byte) bool { return below(k.key, path) }) {
-			c.found("%s %s has a row, but is not in the state root", what, name(k))
-		}
 	}
 	t := trie.New(root, func(path []byte, _ crypto.Hash) ([]byte, error) {
 		blob, err := c.st.Node(owner, path)
@@ -131,7 +145,7 @@ func (c *checker) trie(what string, owner, root crypto.Hash, rows []keyed, value
 		}
 		return blob, err
 	})
-	err := t.Visit(trie.Visitor{
+	err = t.Visit(trie.Visitor{
 		Node: func([]byte) error { return nil },
 		Damaged: func(path []byte, err error) error {
 			holes = append(holes, bytes.Clone(path))
@@ -139,27 +153,25 @@ func (c *checker) trie(what string, owner, root crypto.Hash, rows []keyed, value
 			return nil
 		},
 		Entry: func(key crypto.Hash, want []byte) error {
-			for ; next < len(rows) && bytes.Compare(rows[next].key[:], key[:]) < 0; next++ {
-				missing(&rows[next])
+			for more && bytes.Compare(at.key[:], key[:]) < 0 {
+				if err := passed(); err != nil {
+					return err
+				}
 			}
-			if next == len(rows) || rows[next].key != key {
+			switch {
+			case torn:
+				return c.step(table, done, 0)
+			case !more || at.key != key:
 				c.found("the state root has a %s with the key %s, but there is no row for it", what, key)
 				return nil
+			case !bytes.Equal(at.value, want):
+				c.found("%s %s: the row says %x, the state root %x", what, at.name, at.value, want)
 			}
-			k := &rows[next]
-			next++
-			got, err := value(k)
-			if err != nil {
-				return c.tolerate(err, "%s %s", what, name(k))
-			}
-			if !bytes.Equal(got, want) {
-				c.found("%s %s: the row says %x, the state root %x", what, name(k), got, want)
-			}
-			return c.step("state", uint64(next), uint64(len(rows)))
+			return advance()
 		},
 	})
-	for ; err == nil && next < len(rows); next++ {
-		missing(&rows[next])
+	for err == nil && more {
+		err = passed()
 	}
 	return err
 }

@@ -80,10 +80,10 @@ func (d *driver) watchSpace() error {
 	case free > d.reserve+d.reserve/2:
 		now = roomy
 	}
-	switch {
-	case now == was:
+	switch now {
+	case was:
 		return nil
-	case now == readsOnly:
+	case readsOnly:
 		if err := d.step(consensus.Pause{Paused: true}); err != nil {
 			return err
 		}
