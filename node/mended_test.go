@@ -478,6 +478,27 @@ func TestClaimedHeight(t *testing.T) {
 	}
 }
 
+// TestSilentStatus: a peer that keeps silent does not keep a node from what the
+// others tell: a full node would be as far behind as it waits.
+func TestSilentStatus(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 1, nil)
+	c.start(0)
+	c.start(1)
+	c.pay(0, 0, 0, 1)
+	silent := func(ctx context.Context, _ peer.ID, _ []byte) ([]byte, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	c.liar(p2p.Handlers{Requests: map[string]p2p.Request{requestStatus: silent}}, 1)
+	c.await("node 1 has both peers", func() bool { return len(c.nodes[1].driver.askable()) == 2 })
+	begun := time.Now()
+	claims := c.nodes[1].driver.sync.claims(t.Context())
+	if took := time.Since(begun); len(claims) != 1 || took > fetchWait-time.Second {
+		t.Errorf("%d claims after %s", len(claims), took)
+	}
+}
+
 // liar connects a peer of the same network with other handlers to node i.
 func (c *cluster) liar(handlers p2p.Handlers, i int) {
 	c.t.Helper()

@@ -27,6 +27,7 @@ import (
 const (
 	pollGap     = 100 * time.Millisecond // least time between two rounds of asking
 	statusPeers = 16                     // asked where they stand when this node is behind
+	statusRest  = time.Second            // for the others to answer once one has: nobody waits long for who is silent
 	maxHeights  = 1024                   // peers whose height is remembered
 	followCount = 256                    // blocks that a full node at the head asks for at once
 	followBytes = 1 << 20
@@ -298,11 +299,15 @@ func (s *syncer) claims(ctx context.Context) map[peer.ID]*statusAnswer {
 	peers := s.d.askable()
 	peers = peers[:min(len(peers), statusPeers)]
 	answers := make([]*statusAnswer, len(peers))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var asked sync.WaitGroup
+	var first sync.Once
 	for i, p := range peers {
 		asked.Go(func() {
 			if a, err := s.ask(ctx, p); err == nil {
 				answers[i] = a
+				first.Do(func() { time.AfterFunc(statusRest, cancel) })
 			}
 		})
 	}
