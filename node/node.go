@@ -46,7 +46,7 @@ func (k ErrorKind) Error() string { return string(k) }
 const (
 	ErrLocked         = ErrorKind("another cairnd is running in this directory")
 	ErrNoGenesis      = ErrorKind("the directory has no genesis file: run cairnd init --genesis FILE")
-	ErrNoData         = ErrorKind("there is no database here: no node has run with this home yet")
+	ErrNoData         = ErrorKind("there is no database here; a node has none before its first start")
 	ErrPeerKey        = ErrorKind("the peer key is not the one that the validator set names")
 	ErrDevelopmentKey = ErrorKind("a development key, which everybody knows, is used on an address that is not loopback")
 )

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,7 +57,7 @@ func adminCommand() *cli.Command {
 			{
 				Name: "profile", ArgsUsage: "KIND FILE",
 				Usage:  "save a profile for 'go tool pprof': profile (processor), heap, allocs, goroutine, block, mutex; or trace",
-				Flags:  flags(&cli.IntFlag{Name: "seconds", Value: 10, Usage: "`TIME` that profile and trace take"}),
+				Flags:  flags(&cli.IntFlag{Name: "seconds", Value: 10, Usage: "`SECONDS` that profile and trace take"}),
 				Action: adminProfile,
 			},
 		},
@@ -170,11 +171,14 @@ func adminProfile(c *cli.Context) (err error) {
 	if c.NArg() != 2 || c.Int("seconds") < 1 {
 		return args.Usagef("want %s, for a second at least", c.Command.ArgsUsage)
 	}
+	kind, name := c.Args().Get(0), c.Args().Get(1)
+	if kinds := []string{"profile", "heap", "allocs", "goroutine", "block", "mutex", "trace"}; !slices.Contains(kinds, kind) {
+		return args.Usagef("%q is no KIND of profile: one of %s", kind, strings.Join(kinds, ", "))
+	}
 	client, err := adminClient(c)
 	if err != nil {
 		return err
 	}
-	kind, name := c.Args().Get(0), c.Args().Get(1)
 	query := ""
 	if kind == "profile" || kind == "trace" {
 		query = "?seconds=" + strconv.Itoa(c.Int("seconds"))

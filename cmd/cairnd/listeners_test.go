@@ -184,6 +184,7 @@ func adminCalls(t *testing.T, p *process, dir, ca, right, wrong string) {
 	refused(t, 1, []string{"not connected"}, append(append(with("remove-peer"), good), "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN")...)
 	must(t, append(append(with("ban", "--for", "1h"), good), "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN")...)
 	refused(t, 2, []string{"one without the other"}, "admin", "peers", "--url", url)
+	refused(t, 2, []string{"no KIND"}, append(append(with("profile"), good), "cpu", filepath.Join(dir, "cpu"))...)
 	must(t, append(append(with("backup"), good), filepath.Join(dir, "copy"))...)
 	profile := filepath.Join(dir, "heap")
 	must(t, append(append(with("profile"), good), "heap", profile)...)
@@ -222,4 +223,7 @@ func TestListenerConfig(t *testing.T) {
 	}
 	refused(t, 2, []string{"NAME"}, "token")
 	refused(t, 2, []string{"neither"}, "token", "a", "--method", "eth_*x")
+	if _, out, _ := cairnd("token", "a", "--method", "eth_*x"); out != "" {
+		t.Errorf("a refused token is printed: %q", out)
+	}
 }

@@ -33,9 +33,8 @@ func newToken(c *cli.Context) error {
 	}
 	token, hash := rpc.NewToken()
 	w := c.App.Writer
-	fmt.Fprintf(w, "%s\n\n", token)
 	if c.Bool("admin") {
-		fmt.Fprintf(w, "[admin]\ntoken_sha256 = %q\n", hash)
+		fmt.Fprintf(w, "%s\n\n[admin]\ntoken_sha256 = %q\n", token, hash)
 		return nil
 	}
 	var methods []string
@@ -46,7 +45,7 @@ func newToken(c *cli.Context) error {
 	if err := (&rpc.Config{Tokens: []rpc.Token{t}}).Validate(); err != nil {
 		return args.Usagef("%v", err)
 	}
-	fmt.Fprintf(w, "[[rpc.tokens]]\nname = %q\nsha256 = %q\n", t.Name, hash)
+	fmt.Fprintf(w, "%s\n\n[[rpc.tokens]]\nname = %q\nsha256 = %q\n", token, t.Name, hash)
 	if len(methods) > 0 {
 		fmt.Fprintf(w, "methods = [%s]\n", strings.Join(methods, ", "))
 	}

@@ -187,6 +187,12 @@ func TestRange(t *testing.T) {
 			t.Errorf("%d to %d: %+v, %v", tc.first, tc.last, got, err)
 		}
 	}
+	if err := c.Ledger.RaiseBounds(store.Bounds{Base: 4, FirstBody: 5}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Export(t.Context(), io.Discard, c.Store.View, network(c), 0, 0, quiet); err != nil || got.First != 5 || got.Last != head {
+		t.Errorf("all of a pruned database: %+v, %v", got, err)
+	}
 	empty := lighttest.New(t, 1)
 	if _, err := Export(t.Context(), io.Discard, empty.Store.View, network(empty), 0, 0, quiet); !errors.Is(err, ErrRange) {
 		t.Errorf("a chain of block 0: %v", err)

@@ -68,7 +68,7 @@ func bounds(view store.View, first, last uint64) (uint64, uint64, error) {
 		return 0, 0, err
 	}
 	if first == 0 {
-		first = 1
+		first = max(1, view.FirstBody()) // of a pruned database, or one that began with a snapshot, more than 1
 	}
 	if last == 0 {
 		last = head.Height
