@@ -7,7 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -131,22 +133,29 @@ func (n *Network) Dial(ctx context.Context, i int) (*rpc.Client, error) {
 	return rpc.DialContext(ctx, n.Nodes[i].RPC)
 }
 
-// freePorts finds a run of ports for the two bases: the script takes bases, so
-// the kernel can be asked only for the first. A run that is taken meanwhile makes
+// freePorts finds a run of ports that are free now, below those from which the
+// kernel takes the ports of outgoing connections: a node that is down for a while
+// must find its own free when it starts again. A run that is taken meanwhile makes
 // `up` fail with a clear error.
 func freePorts(n int) (int, error) {
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
+	const lowest = 10_000
+	highest := 32_768
+	if raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		if _, err := fmt.Sscan(string(raw), &highest); err != nil {
+			return 0, fmt.Errorf("ip_local_port_range: %w", err)
 		}
-		base := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if base+2*n < 65000 && free(base, 2*n) {
+	}
+	room := highest - lowest - 2*n
+	for range 50 {
+		if room <= 0 {
+			break
+		}
+		base := lowest + rand.IntN(room)
+		if free(base, 2*n) {
 			return base, nil
 		}
 	}
-	return 0, fmt.Errorf("no run of %d free ports on loopback", 2*n)
+	return 0, fmt.Errorf("no run of %d free ports on loopback from %d to %d", 2*n, lowest, highest)
 }
 
 func free(base, n int) bool {
