@@ -47,11 +47,13 @@ type Limits struct {
 	SocketCalls       int      `toml:"socket_calls"`        // messages of one connection that are worked on; the connection is not read meanwhile
 	SlowReader        Duration `toml:"slow_reader"`         // how long a message may wait for a WebSocket reader before the connection is closed
 
-	Subscriptions       int      `toml:"subscriptions"`        // open subscriptions
-	SocketSubscriptions int      `toml:"socket_subscriptions"` // of them on one connection
-	Filters             int      `toml:"filters"`              // open filters
-	FiltersPerAddress   int      `toml:"filters_per_address"`  // of them from one address, loopback exempt
-	FilterLife          Duration `toml:"filter_life"`          // without a call, until a filter is forgotten
+	Subscriptions           int `toml:"subscriptions"`             // open subscriptions
+	SubscriptionsPerAddress int `toml:"subscriptions_per_address"` // of them from one address, loopback exempt
+	SocketSubscriptions     int `toml:"socket_subscriptions"`      // of them on one connection
+
+	Filters           int      `toml:"filters"`             // open filters
+	FiltersPerAddress int      `toml:"filters_per_address"` // of them from one address, loopback exempt
+	FilterLife        Duration `toml:"filter_life"`         // without a call, until a filter is forgotten
 
 	LogBlocks   int `toml:"log_blocks"`   // blocks of one eth_getLogs
 	LogResults  int `toml:"log_results"`  // logs of one answer
@@ -79,7 +81,7 @@ func DefaultLimits() Limits {
 		WritesPerSecond: 200, WriteBurst: 2000,
 		Connections: 8192, ConnectionsPerAddress: 512,
 		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: Duration(10 * time.Second),
-		Subscriptions: 16_384, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: Duration(5 * time.Minute),
+		Subscriptions: 16_384, SubscriptionsPerAddress: 1024, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: Duration(5 * time.Minute),
 		LogBlocks: 10_000, LogResults: 10_000, HistoryPage: 1000, PoolContent: 10_000,
 	}
 }
@@ -110,7 +112,7 @@ func (l *Limits) all() []limit {
 		n("connections", &l.Connections, d.Connections), n("connections_per_address", &l.ConnectionsPerAddress, d.ConnectionsPerAddress),
 		n("sockets", &l.Sockets, d.Sockets), n("sockets_per_address", &l.SocketsPerAddress, d.SocketsPerAddress),
 		n("socket_calls", &l.SocketCalls, d.SocketCalls), t("slow_reader", &l.SlowReader, d.SlowReader),
-		n("subscriptions", &l.Subscriptions, d.Subscriptions), n("socket_subscriptions", &l.SocketSubscriptions, d.SocketSubscriptions),
+		n("subscriptions", &l.Subscriptions, d.Subscriptions), n("subscriptions_per_address", &l.SubscriptionsPerAddress, d.SubscriptionsPerAddress), n("socket_subscriptions", &l.SocketSubscriptions, d.SocketSubscriptions),
 		n("filters", &l.Filters, d.Filters), n("filters_per_address", &l.FiltersPerAddress, d.FiltersPerAddress),
 		t("filter_life", &l.FilterLife, d.FilterLife),
 		n("log_blocks", &l.LogBlocks, d.LogBlocks), n("log_results", &l.LogResults, d.LogResults),

@@ -294,3 +294,45 @@ func TestClientLeaves(t *testing.T) {
 	gone.Wait()
 	eventually(t, "none is any more", func() bool { return svc.heavy.taken() == 0 && f.server.busy.taken() == 0 })
 }
+
+// TestSubscriptionsOfOne: one address has its share of all subscriptions, over as
+// many connections as it likes; loopback has no share of its own.
+func TestSubscriptionsOfOne(t *testing.T) {
+	t.Parallel()
+	s := newSockets(Limits{Subscriptions: 6, SubscriptionsPerAddress: 3, SocketSubscriptions: 2})
+	var release []func()
+	take := func(addresses ...string) (taken string) {
+		for _, a := range addresses {
+			if s.open[a] == nil {
+				s.add(&socket{address: a})
+			}
+			s.mu.Lock()
+			back, err := s.subscribeLocked(s.open[a])
+			s.mu.Unlock()
+			if err != nil {
+				contains(t, err.Error(), "too many subscriptions: at most 2 on a connection, 3 from one address, 6 in all")
+				taken += "-"
+				continue
+			}
+			taken += "+"
+			release = append(release, back)
+		}
+		return taken
+	}
+	equal(t, "one address", take("10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:2"), "++-+-")
+	equal(t, "others", take("10.0.0.2:1", "127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:2"), "+++-")
+	for _, f := range release {
+		f()
+	}
+	equal(t, "nothing is left", [2]int{s.subscriptionCount(), len(s.subsBy)}, [2]int{0, 0})
+	equal(t, "loopback alone", take("127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:2", "127.0.0.1:3"), "+++++")
+}
+
+// TestMessagePlaces: a message takes places by its bytes and its calls.
+func TestMessagePlaces(t *testing.T) {
+	t.Parallel()
+	c := &socket{calls: make(chan struct{}, 64)}
+	batch := frame{batch: true, calls: make([]call, 200)}
+	one := frame{calls: make([]call, 1)}
+	equal(t, "places", [4]int{c.places(&one, 100), c.places(&one, 100_000), c.places(&batch, 100), c.places(&batch, 1<<20)}, [4]int{1, 7, 7, 64})
+}

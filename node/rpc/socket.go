@@ -196,13 +196,17 @@ func (c *socket) receive(in *intake) ([]byte, error) {
 	return msg, err
 }
 
-// places is how many of a connection's places a message takes: a long one takes
-// more, so that one connection never has many of them waiting.
+// callsOfPlace is about how many calls, read, take as much memory as a message that
+// takes one place.
+const callsOfPlace = 32
+
+// places is how many of a connection's places a message takes: a long one, and one
+// of many calls, takes more, so that one connection never has many of them waiting.
 func (c *socket) places(f *frame, length int) int {
 	if f.subscribes() {
 		return 1
 	}
-	return min(1+length/smallAnswer, cap(c.calls))
+	return min(1+length/smallAnswer+len(f.calls)/callsOfPlace, cap(c.calls))
 }
 
 // begin takes places for a message. It waits while too many are being answered.
@@ -470,11 +474,12 @@ type sockets struct {
 	total   int
 	by      map[string]int // by host
 	subs    int
+	subsBy  map[string]int // by host
 	stopped bool
 }
 
 func newSockets(l Limits) *sockets {
-	return &sockets{limits: l, open: make(map[string]*socket), by: make(map[string]int)}
+	return &sockets{limits: l, open: make(map[string]*socket), by: make(map[string]int), subsBy: make(map[string]int)}
 }
 
 func (s *sockets) enter(host string) bool {
@@ -549,16 +554,28 @@ func (s *sockets) subscribe(ctx context.Context) (c *socket, release func(), err
 	if c == nil {
 		return nil, nil, rpc.ErrNotificationsUnsupported
 	}
-	if s.subs >= s.limits.Subscriptions || int(c.subs.Load()) >= s.limits.SocketSubscriptions {
-		return nil, nil, tooBusy("too many subscriptions: at most %d on a connection, %d in all", s.limits.SocketSubscriptions, s.limits.Subscriptions)
+	release, err = s.subscribeLocked(c)
+	return c, release, err
+}
+
+// subscribeLocked takes a place for one more subscription of c.
+func (s *sockets) subscribeLocked(c *socket) (release func(), err error) {
+	host := remoteHost(c.address)
+	if s.subs >= s.limits.Subscriptions || int(c.subs.Load()) >= s.limits.SocketSubscriptions || !exempt(host) && s.subsBy[host] >= s.limits.SubscriptionsPerAddress {
+		return nil, tooBusy("too many subscriptions: at most %d on a connection, %d from one address, %d in all",
+			s.limits.SocketSubscriptions, s.limits.SubscriptionsPerAddress, s.limits.Subscriptions)
 	}
 	s.subs++
+	s.subsBy[host]++
 	c.subs.Add(1)
-	return c, func() {
+	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.subs--
 		c.subs.Add(-1)
+		if s.subsBy[host]--; s.subsBy[host] == 0 {
+			delete(s.subsBy, host)
+		}
 	}, nil
 }
 
