@@ -23,7 +23,7 @@ func storeOptions(cfg Config, log *slog.Logger) store.Options {
 			os.Exit(store.ExitFailure)
 		},
 		OnCorruption: func(err error) {
-			log.Error("a table of the database is damaged: reads that touch it fail; stop this node and resync it from its peers", "err", err)
+			log.Error("a table of the database is damaged: reads that touch it fail; stop this node and run 'cairnd db repair'", "err", err)
 		},
 		Log: func(level, message string) {
 			if level == "error" {

@@ -50,7 +50,7 @@ func loadVoteLog(st *store.Store) ([]consensus.Record, error) {
 	err := st.Records(func(key, value []byte) error {
 		r, err := consensus.DecodeRecord(value)
 		if err != nil {
-			return fmt.Errorf("vote record %x is damaged (restore the data directory from another copy, or resync it): %w", key, err)
+			return fmt.Errorf("vote record %x is damaged (run 'cairnd db repair', or restore a copy): %w", key, err)
 		}
 		out = append(out, r)
 		return nil
