@@ -61,8 +61,9 @@ type driver struct {
 	work    chan struct{}   // length 1: the pool has changed
 
 	// Owned by run.
-	origin   time.Time // of the monotonic clock
-	wakeAt   int64     // mono milliseconds, 0 = none
+	origin   time.Time        // of the monotonic clock
+	calendar func() time.Time // the wall clock
+	wakeAt   int64            // mono milliseconds, 0 = none
 	hadWork  bool
 	latest   executedBlock
 	noQuorum bool // as last told to the log
@@ -109,8 +110,11 @@ type fetchedBlock struct {
 	from  peer.ID
 }
 
+// mono is what all deadlines are in; a wall clock that is set does not move it.
 func (d *driver) mono() int64 { return time.Since(d.origin).Milliseconds() + 1 }
-func (d *driver) wall() int64 { return time.Now().UnixMilli() }
+
+// wall is read for the timestamps of blocks only.
+func (d *driver) wall() int64 { return d.calendar().UnixMilli() }
 
 // deliver hands a value to the owner goroutine; it blocks while the inbox is
 // full, which holds back the stream that the value came from.

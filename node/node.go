@@ -135,7 +135,7 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 		log: n.log, net: consensus.Network{ChainID: n.spec.ChainID, Genesis: live.Genesis().Hash()},
 		rules: &cfg.Rules, key: key, signer: cfg.Signer(), ledger: live, store: n.store,
 		meters: newMeters(), started: make(chan struct{}), endings: newPace(time.Second), reserve: uint64(n.cfg.Store.ReserveMiB) << 20,
-		inbox: make(chan any, inboxLength), work: make(chan struct{}, 1), origin: time.Now(),
+		inbox: make(chan any, inboxLength), work: make(chan struct{}, 1), origin: time.Now(), calendar: time.Now,
 		ranges: make(map[consensus.ViewRange]bool), later: newPace(time.Second), fetching: make(map[crypto.Hash]bool),
 		seens: newSeens(),
 	}

@@ -288,7 +288,11 @@ func (h *Host) readyPeers() []peer.ID {
 	return out
 }
 
-// hear notes that the peer is alive.
-func (s *peerState) hear() { s.heard.Store(time.Now().UnixNano()) }
+// epoch is what hear counts from, on the monotonic clock: a wall clock that is set
+// makes no peer silent.
+var epoch = time.Now()
 
-func (s *peerState) heardSince(t time.Time) bool { return s.heard.Load() >= t.UnixNano() }
+// hear notes that the peer is alive.
+func (s *peerState) hear() { s.heard.Store(int64(time.Since(epoch))) }
+
+func (s *peerState) heardSince(t time.Time) bool { return s.heard.Load() >= int64(t.Sub(epoch)) }

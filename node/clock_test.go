@@ -1,0 +1,94 @@
+package node
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"cairn/crypto"
+)
+
+// setClock sets a running node's wall clock wrong.
+func (c *cluster) setClock(i int, ahead time.Duration) {
+	c.t.Helper()
+	d := c.nodes[i].driver
+	done := make(chan struct{})
+	if !d.deliver(c.t.Context(), func() {
+		d.calendar = func() time.Time { return time.Now().Add(ahead) }
+		close(done)
+	}) {
+		c.t.Fatal("not delivered")
+	}
+	<-done
+}
+
+// view is where a node's consensus is.
+func (c *cluster) view(i int) uint64 { return c.nodes[i].driver.state.Load().View }
+
+// TestClockJumps: a wall clock that jumps by hours, either way, halts nobody: the
+// others go on, the node itself follows and its deadlines pass as before. Nothing
+// final is dated ahead of the right clocks. What it costs is its own proposals
+// while it is ahead and its own votes while it is behind; both come back when the
+// clock is right, without a restart.
+func TestClockJumps(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	for i := range 4 {
+		c.start(i)
+	}
+	c.connected(3)
+	c.pay(0, 0, 0, 1, 2, 3)
+	for _, ahead := range []time.Duration{3 * time.Hour, -3 * time.Hour, 24 * time.Hour, 0} {
+		c.setClock(3, ahead)
+		from := c.height(0)
+		for k := range 5 {
+			c.pay(k%4, k%4, 0, 1, 2, 3)
+		}
+		limit := time.Now().Add(500 * time.Millisecond)
+		for h := from + 1; h <= c.height(0); h++ {
+			b, err := c.nodes[0].driver.ledger.BlockByHeight(h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at := time.UnixMilli(blockFacts(b).Timestamp); at.After(limit) {
+				t.Errorf("with node 3 %v ahead: block %d of %s is dated %v after now", ahead, h, b.Coinbase(), time.Until(at))
+			}
+		}
+		if s := c.nodes[3].Status(); !s.Healthy || !s.Voting {
+			t.Errorf("with node 3 %v ahead: %+v", ahead, s)
+		}
+	}
+
+	// Now every vote is needed. Behind, node 3 keeps its votes back: views pass by
+	// their deadlines, and nothing is final.
+	c.stop(0)
+	c.pay(1, 1, 1, 2, 3)
+	c.setClock(3, -3*time.Hour)
+	tx := c.transfer(2, crypto.Address{19: 9})
+	height, view := c.height(1), c.view(3)
+	if err := c.nodes[1].driver.submit(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	c.await("views pass", func() bool { return c.view(3) >= view+3 })
+	for i := 1; i <= 3; i++ {
+		if h := c.height(i); h != height {
+			t.Errorf("node %d: height %d was final before, %d now: a proposal 3 hours ahead of a needed voter's clock did not wait", i, height, h)
+		}
+	}
+	c.setClock(3, 0)
+	for i := 1; i <= 3; i++ {
+		c.await(fmt.Sprintf("node %d has the transfer", i), func() bool {
+			_, _, _, _, err := c.nodes[i].driver.ledger.Transaction(tx.Hash())
+			return err == nil
+		})
+	}
+	c.sameChain()
+	for i := 1; i <= 3; i++ {
+		if found, err := c.nodes[i].driver.Evidence(); err != nil || len(found) > 0 {
+			t.Errorf("node %d holds evidence: %+v, %v", i, found, err)
+		}
+		if s := c.nodes[i].driver.state.Load(); s.Halted != "" || s.LastFinalizedView == 0 || s.Epoch != 0 {
+			t.Errorf("node %d: %+v", i, s.Status)
+		}
+	}
+}
