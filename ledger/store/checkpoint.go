@@ -17,7 +17,7 @@ const partial = ".partial"
 // directory that does not exist yet; table files are shared by hard links where
 // the file system has them. The directory has its name only once it is whole and
 // durable: an interrupted copy stays under another (see ListCheckpoints).
-func (s *Store) Checkpoint(dir string) error {
+func (s *Store) Checkpoint(dir string) (err error) {
 	if err := s.Sync(); err != nil {
 		return err
 	}
@@ -25,6 +25,11 @@ func (s *Store) Checkpoint(dir string) error {
 		return ErrClosed
 	}
 	defer s.guard.leave()
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.failure("the copy "+dir, r)
+		}
+	}()
 	parent := s.fs.PathDir(dir)
 	if _, err := s.fs.Stat(dir); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("copy the database to %s: %w", dir, errors.Join(os.ErrExist, err))

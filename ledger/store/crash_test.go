@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -347,4 +349,124 @@ func flipBit(t *testing.T, fs *vfs.MemFS, r *rand.Rand) {
 		return
 	}
 	t.Fatal("no log")
+}
+
+// TestFailedSyncInBackground: when the disk refuses to sync a table, Pebble goes on
+// with the log and writes the table anew; when it refuses the manifest, the process
+// is told to end and nothing is written any more. Either way what had returned is
+// there after a power loss.
+func TestFailedSyncInBackground(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{".sst", "MANIFEST"} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			mem := vfs.NewCrashableMem()
+			var on errorfs.Toggle
+			failures := new(atomic.Int64)
+			on.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+				sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+				if !sync || !strings.Contains(op.Path, file) || failures.Add(1) > 5 && file == ".sst" {
+					return nil
+				}
+				return errorfs.ErrInjected
+			})
+			o := small(errorfs.Wrap(mem, &on))
+			told := make(chan error, 1)
+			o.OnFailure = func(err error) {
+				told <- err
+				select {} // the process would end here
+			}
+			st := open(t, o)
+			s := newScript(151)
+			on.On()
+			err := s.run(st)
+			if file == "MANIFEST" {
+				select {
+				case failure := <-told:
+					if !errors.Is(failure, ErrFailed) {
+						t.Errorf("told %v, want ErrFailed", failure)
+					}
+				case <-time.After(20 * time.Second):
+					t.Fatalf("nobody was told; writes: %v", err)
+				}
+				for range 2 {
+					if err := st.PutRecords([]Record{{[]byte("x"), nil}}); !errors.Is(err, ErrFailed) {
+						t.Errorf("a write after the failure: %v, want ErrFailed", err)
+					}
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if failures.Load() == 0 {
+				t.Fatal("no sync failed")
+			}
+			m := moment{fs: mem.CrashClone(vfs.CrashCloneCfg{}), records: s.records, started: s.started, committed: s.committed}
+			if err := s.check(m); err != nil {
+				t.Errorf("after %d failures: %v", failures.Load(), err)
+			}
+			if file == ".sst" {
+				if err := st.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestFailedCheckpoint: a copy of which a file or a directory cannot be synced is
+// an error and has no name. The database goes on as it was, or, where the disk
+// refused a sync that Pebble takes for fatal, writes no more.
+func TestFailedCheckpoint(t *testing.T) {
+	t.Parallel()
+	failed, fatal := 0, 0
+	for skip := 0; ; skip++ {
+		mem := vfs.NewCrashableMem()
+		var on errorfs.Toggle
+		left := skip
+		on.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+			sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+			if !sync || !strings.Contains(op.Path, "/copy") {
+				return nil
+			}
+			if left--; left >= 0 {
+				return nil
+			}
+			return errorfs.ErrInjected
+		})
+		st := open(t, small(errorfs.Wrap(mem, &on)))
+		s := newScript(11)
+		if err := s.run(st); err != nil {
+			t.Fatal(err)
+		}
+		on.On()
+		err := st.Checkpoint("/home/node/copy")
+		on.Off()
+		next := st.PutMeta("x", nil)
+		switch {
+		case err == nil && next == nil:
+		case errors.Is(err, ErrFailed) && errors.Is(next, ErrFailed):
+			fatal++
+		case errors.Is(err, errorfs.ErrInjected) && next == nil:
+			failed++
+		default:
+			t.Errorf("sync %d failed: %v, then %v", skip, err, next)
+		}
+		if _, missing := mem.Stat("/home/node/copy"); (missing == nil) != (err == nil) {
+			t.Errorf("sync %d failed: %v, and the copy: %v", skip, err, missing)
+		}
+		m := moment{fs: mem.CrashClone(vfs.CrashCloneCfg{}), records: s.records, started: s.started, committed: s.committed}
+		if err := s.check(m); err != nil {
+			t.Errorf("sync %d failed, after a restart: %v", skip, err)
+		}
+		if err := st.Close(); err != nil && !errors.Is(err, ErrFailed) {
+			t.Error(err)
+		}
+		if err == nil {
+			break
+		}
+	}
+	t.Logf("%d failures of the copy alone, %d final ones", failed, fatal)
+	if failed == 0 || fatal == 0 {
+		t.Error("not both kinds were seen")
+	}
 }

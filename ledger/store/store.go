@@ -331,17 +331,9 @@ func (s *Store) apply(what string, b *pebble.Batch, sync bool) (err error) {
 	if f := s.failed.Load(); f != nil {
 		return *f
 	}
-	// Pebble has two ways to say that its log could not be written: a panic with
-	// the error, and Logger.Fatalf, which must not return.
 	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case runtime.Error:
-			panic(r)
-		case error:
-			err = s.fail(fmt.Errorf("write %s: %w: %w", what, ErrFailed, r))
-		default:
-			panic(r)
+		if r := recover(); r != nil {
+			err = s.failure(what, r)
 		}
 	}()
 	o := pebble.NoSync
@@ -353,6 +345,18 @@ func (s *Store) apply(what string, b *pebble.Batch, sync bool) (err error) {
 	}
 	_ = b.Close()
 	return nil
+}
+
+// failure is what Pebble panicked with. It has two ways to say that a log could not
+// be written or a directory not be synced: a panic with the error, and
+// Logger.Fatalf, which must not return. Any other panic goes on.
+func (s *Store) failure(what string, panicked any) error {
+	var fault runtime.Error
+	err, ok := panicked.(error)
+	if !ok || errors.As(err, &fault) {
+		panic(panicked)
+	}
+	return s.fail(fmt.Errorf("write %s: %w: %w", what, ErrFailed, err))
 }
 
 // fail remembers the first failure and answers it.
