@@ -1,15 +1,19 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/consensus"
 	"cairn/crypto"
 	"cairn/ledger/chain"
+	"cairn/ledger/store"
 )
 
 // TestMissingParts: execution says which part is not here, so that the core
@@ -74,5 +78,37 @@ func TestCommitOfTrimmed(t *testing.T) {
 	}
 	if h := c.height(0); h != 2 {
 		t.Errorf("height %d, want 2", h)
+	}
+}
+
+// TestNoVoteWithoutSync: when the sync of a vote record fails, nothing is sent, and
+// a later one is not written as if it had been.
+func TestNoVoteWithoutSync(t *testing.T) {
+	t.Parallel()
+	var on errorfs.Toggle
+	on.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSync {
+			return errorfs.ErrInjected
+		}
+		return nil
+	})
+	st, err := store.Open(lossDir, lossOptions(errorfs.Wrap(vfs.NewMem(), &on)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	on.On()
+	d := &driver{store: st} // without a host: sending would panic
+	vote := &consensus.Vote{Subject: consensus.Subject{Kind: consensus.Nullify, View: 1}}
+	effects := consensus.Effects{Persist: []consensus.Record{{Vote: vote}}, Broadcast: []consensus.Message{{Vote: vote}}}
+	for i := range 2 {
+		if i == 1 {
+			on.Off() // the disk says that all is well again
+		}
+		if answers, err := d.apply(&effects); !errors.Is(err, store.ErrFailed) || len(answers) > 0 {
+			t.Errorf("%d: %v, %v, want ErrFailed", i, answers, err)
+		}
+	}
+	if err := st.Close(); err != nil && !errors.Is(err, store.ErrFailed) {
+		t.Error(err)
 	}
 }
