@@ -249,7 +249,7 @@ func (t *terminal) validatorVote(c *cli.Context) error {
 func foresight(d *wallet.ValidatorChange) string {
 	seen := "the node cannot tell who of them is online"
 	if d.Online != nil && d.Synced != nil {
-		seen = fmt.Sprintf("%d of them online, %d in step", *d.Online, *d.Synced)
+		seen = fmt.Sprintf("%d of them online, %d in step, %d of these fit to sign", *d.Online, *d.Synced, countFit(d.Validators))
 	}
 	if len(d.Convicted) > 0 {
 		seen += fmt.Sprintf("; convicted, and leaving with it: %d", len(d.Convicted))
@@ -263,14 +263,8 @@ func checkLive(d *wallet.ValidatorChange) error {
 	case d.Live == nil || d.Synced == nil:
 		return fmt.Errorf("%w: the node cannot tell whether enough of the new validators are online; --force votes all the same", errUnsafe)
 	case !*d.Live:
-		ready := 0
-		for _, m := range d.Validators {
-			if m.Synced != nil && *m.Synced && (m.Signs == nil || *m.Signs) {
-				ready++
-			}
-		}
 		return fmt.Errorf("%w: %d of the %d new validators are online, in step and fit to sign, %d are needed: nothing would become final; "+
-			"start them first, or vote all the same with --force", errUnsafe, ready, len(d.Validators), d.NewQuorum)
+			"start them first, or vote all the same with --force", errUnsafe, countFit(d.Validators), len(d.Validators), d.NewQuorum)
 	}
 	return nil
 }

@@ -91,6 +91,8 @@ func TestScripts(t *testing.T) {
 					l.Change(must(strconv.Atoi(args[1])), args[2] == "add")
 				case "equivocate":
 					l.Equivocate(must(strconv.Atoi(args[1])), 0, 9)
+				case "observe":
+					l.Observe(must(strconv.Atoi(args[1])))
 				case "leave":
 					l.Leave(must(strconv.Atoi(args[1])))
 				case "lie":

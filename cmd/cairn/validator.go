@@ -200,12 +200,14 @@ func (t *terminal) validatorStatus(c *cli.Context) error {
 	}
 	seen := "the node cannot tell who is online"
 	if online, synced, ok := countOnline(r.Validators); ok {
-		spare := synced - r.Quorum
+		fit := countFit(r.Validators)
+		spare := fit - r.Quorum
 		data.Online, data.Synced, data.Spare = &online, &synced, &spare
-		seen = fmt.Sprintf("%d online, %d in step: %d more may fail", online, synced, spare)
+		means := fmt.Sprintf("%d more may fail", spare)
 		if spare < 0 {
-			seen = fmt.Sprintf("%d online, %d in step: NO QUORUM, nothing becomes final", online, synced)
+			means = "NO QUORUM, nothing becomes final"
 		}
+		seen = fmt.Sprintf("%d online, %d in step, %d of them fit to sign: %s", online, synced, fit, means)
 	}
 	rows := []row{
 		{"height", fmt.Sprint(r.Height)},
@@ -247,4 +249,15 @@ func countOnline(list []wallet.Member) (online, synced int, ok bool) {
 		}
 	}
 	return online, synced, true
+}
+
+// countFit is how many count for a quorum: in step and, as far as the node can
+// tell, neither observing nor halted nor without room on the disk.
+func countFit(list []wallet.Member) (n int) {
+	for _, m := range list {
+		if m.Synced != nil && *m.Synced && (m.Signs == nil || *m.Signs) {
+			n++
+		}
+	}
+	return n
 }

@@ -407,7 +407,7 @@ func TestUnsafeChange(t *testing.T) {
 	}
 	e.await("a refusal", goesOn, func() (bool, error) {
 		out, errs, code := vote()
-		return code == 10 && len(out) == 0 && bytes.Contains(errs, []byte("3 of the 5 new validators are online and in step, 4 are needed")), fmt.Errorf("exit code %d: %s%s", code, out, errs)
+		return code == 10 && len(out) == 0 && bytes.Contains(errs, []byte("3 of the 5 new validators are online, in step and fit to sign, 4 are needed")), fmt.Errorf("exit code %d: %s%s", code, out, errs)
 	})
 	e.do("start", "node4")
 	e.await("the dry run of a safe change", goesOn, func() (bool, error) {

@@ -37,13 +37,14 @@ type Ledger struct {
 	mu     sync.Mutex
 	lies   map[string]func(result map[string]any)
 	absent map[string]bool // peer ids that are not connected
+	silent map[string]bool // peer ids that are, and sign nothing
 	guilty []rpc.Evidence
 }
 
 // NewLedger starts a network of n validators on a loopback port.
 func NewLedger(t testing.TB, n int) *Ledger {
 	t.Helper()
-	l := &Ledger{Chain: lighttest.New(t, n), t: t, lies: make(map[string]func(map[string]any)), absent: make(map[string]bool)}
+	l := &Ledger{Chain: lighttest.New(t, n), t: t, lies: make(map[string]func(map[string]any)), absent: make(map[string]bool), silent: make(map[string]bool)}
 	l.pool = pool.New(pool.DefaultConfig(), l.Chain.Ledger.Config())
 	l.reset(nil)
 	s, err := rpc.New(rpc.Config{}, rpc.Backend{
@@ -98,13 +99,21 @@ func (l *Ledger) evidence() ([]rpc.Evidence, error) {
 	return slices.Clone(l.guilty), nil
 }
 
+// Observe makes validator i sign nothing, or again what it signed before.
+func (l *Ledger) Observe(i int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := lighttest.Validator(i).PeerID
+	l.silent[id] = !l.silent[id]
+}
+
 func (l *Ledger) presence(_ context.Context, peerIDs []string) []rpc.Presence {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make([]rpc.Presence, len(peerIDs))
 	for i, id := range peerIDs {
 		if !l.absent[id] {
-			out[i] = rpc.Presence{Connected: true, Answered: true, Height: l.Chain.Ledger.HeadInfo().Height, Signs: true}
+			out[i] = rpc.Presence{Connected: true, Answered: true, Height: l.Chain.Ledger.HeadInfo().Height, Signs: !l.silent[id]}
 		}
 	}
 	return out
