@@ -259,7 +259,7 @@ func (c *Core) commit() {
 }
 
 // forgetBlocks drops what the last commit made irrelevant: everything at or
-// below its height, and bodies that only certificates below it asked for.
+// below its height, and bodies that only certificates up to it asked for.
 func (c *Core) forgetBlocks() {
 	drop := func(b *blockState) bool {
 		if b == c.committed {
@@ -268,7 +268,12 @@ func (c *Core) forgetBlocks() {
 		if b.certified == 0 && b.named <= c.final.view {
 			return true // a proposal of a view that is over
 		}
-		return b.here && b.Height <= c.committed.Height || !b.here && b.certified <= c.final.view && !b.final
+		if b.here {
+			return b.Height <= c.committed.Height
+		}
+		// A finalized one that a view up to the committed one needed is an ancestor
+		// of the committed block: a sync brought it.
+		return b.certified <= c.comView || b.certified <= c.final.view && !b.final
 	}
 	c.order = slices.DeleteFunc(c.order, func(b *blockState) bool {
 		if drop(b) {

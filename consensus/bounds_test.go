@@ -79,6 +79,30 @@ func TestLongGap(t *testing.T) {
 	}
 }
 
+// TestSyncForgetsFinalized: finalized blocks whose bodies never came are neither
+// held nor asked for once a sync has brought a descendant.
+func TestSyncForgetsFinalized(t *testing.T) {
+	c, _, err := New(testConfig(4, 0), nil, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const height = 50
+	for h := uint64(1); h <= height; h += 2 {
+		c.Step(int64(h), 1, CertificateReceived{From: 1, Certificate: testCertificate(Finalize, h, h-1, crypto.Hash{byte(h)})})
+	}
+	if s := c.Status(); s.Blocks < height/2 {
+		t.Fatalf("%d blocks are wanted", s.Blocks)
+	}
+	top := Block{Hash: crypto.Hash{height}, Parent: crypto.Hash{height - 1}, Height: height, View: height, Timestamp: 1}
+	c.Step(100, 1, Synced{Block: top, Finalization: testCertificate(Finalize, height, height-1, top.Hash)})
+	if s := c.Status(); s.Blocks != 1 || s.CommittedHeight != height {
+		t.Errorf("after the sync: %+v", s)
+	}
+	if eff := c.Step(100_000, 1, Tick{}); len(eff.FetchBlocks) > 0 {
+		t.Errorf("%d blocks below the head are asked for", len(eff.FetchBlocks))
+	}
+}
+
 // TestBodiesOfDeadViewsAreEvicted: leaders that propose and never get a quorum
 // cannot fill the memory, nor keep a certified block from being tracked.
 func TestBodiesOfDeadViewsAreEvicted(t *testing.T) {
