@@ -8,7 +8,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"cairn/ledger"
 	"cairn/ledger/snapshot"
 	"cairn/ledger/store"
 	"cairn/light"
@@ -170,7 +169,7 @@ func (n *Node) carryOver(joined *store.Store, data string, to store.Head) (bette
 
 // carryRecords copies the vote records above the floor of the new head.
 func carryRecords(old, joined *store.Store, to store.Head) error {
-	done := prunable(ledger.Floor(to.Floor))
+	done := prunable(to.Floor)
 	var records []store.Record
 	err := old.Records(func(key, value []byte) error {
 		if string(key) >= string(done.To) {

@@ -98,7 +98,6 @@ type attempt[T any] struct {
 	peer  peer.ID
 	value T
 	err   error
-	lie   bool
 }
 
 // Ask puts a question to peers until an answer passes. It answers the value and

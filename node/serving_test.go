@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/node/blocksync"
+)
+
+// TestServingBudget: what is sent to nodes that sync stays within the bytes a
+// second, one peer within half of them, and no more answers are made at once
+// than there are places; who would wait too long is turned away.
+func TestServingBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond, answer = 4 << 20, 1 << 20
+		s := newServing(blocksync.Server{}, nil, perSecond)
+		ask := s.bulk(func(context.Context, []byte) ([]byte, error) { return make([]byte, answer), nil })
+		take := func(p peer.ID, period time.Duration) (bytes int) {
+			for end := time.Now().Add(period); time.Now().Before(end); {
+				raw, err := ask(t.Context(), p, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				bytes += len(raw)
+			}
+			return bytes
+		}
+		// A burst of two seconds' worth, then half the rate.
+		if got, most := take("one", 20*time.Second), 20*perSecond/bulkShare+perSecond+2*answer; got > most || got < most/2 {
+			t.Errorf("one peer took %d MiB in 20 s, want at most %d", got>>20, most>>20)
+		}
+		time.Sleep(time.Minute)
+		total := make(chan int, 4)
+		for _, p := range []peer.ID{"a", "b", "c", "d"} {
+			go func() { total <- take(p, 20*time.Second) }()
+		}
+		sum := <-total + <-total + <-total + <-total
+		if most := 22*perSecond + 8*answer; sum > most || sum < most/2 {
+			t.Errorf("four peers took %d MiB in 20 s, want at most %d", sum>>20, most>>20)
+		}
+
+		slow := s.bulk(func(ctx context.Context, _ []byte) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		time.Sleep(time.Minute)
+		held, free := context.WithCancel(t.Context())
+		for range bulkAtOnce {
+			go func() { _, _ = slow(held, "slow", nil) }()
+		}
+		synctest.Wait()
+		begun := time.Now()
+		if _, err := ask(t.Context(), "late", nil); !errors.Is(err, errBusy) || time.Since(begun) != bulkWait {
+			t.Errorf("without a place: %v after %s", err, time.Since(begun))
+		}
+		free()
+		synctest.Wait()
+		if _, err := ask(t.Context(), "late", nil); err != nil {
+			t.Errorf("with a place again: %v", err)
+		}
+	})
+}
