@@ -20,6 +20,7 @@ import (
 // Limits of the fill.
 const (
 	fillCount = 128                    // blocks asked for at once
+	fillBytes = 4 << 20                // of them, after which an answer takes no further one
 	fillPause = 200 * time.Millisecond // between two ranges: nobody waits for them
 	fillAgain = time.Minute            // after no peer had the next range
 )
@@ -36,7 +37,7 @@ func (n *Node) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wait := fillPause
+	wait, count := fillPause, uint64(fillCount)
 	for {
 		select {
 		case <-ctx.Done():
@@ -49,10 +50,10 @@ func (n *Node) fill(ctx context.Context) error {
 			return nil
 		}
 		wait = fillPause
-		if d.sync.catching.Load() {
+		if d.sync.catching.Load() || d.room() != roomy {
 			continue
 		}
-		err := n.fillBelow(ctx, sets, first)
+		count, err = n.fillBelow(ctx, sets, first, count)
 		switch {
 		case err == nil || ctx.Err() != nil:
 		case errors.Is(err, fetch.ErrNobody):
@@ -64,11 +65,14 @@ func (n *Node) fill(ctx context.Context) error {
 	}
 }
 
-// fillBelow fetches and keeps one range.
-func (n *Node) fillBelow(ctx context.Context, sets *blocksync.Sets, first uint64) error {
+// fillBelow fetches and keeps a range of so many blocks. Fill goes down from the
+// lowest block that is held, so an answer that ends below it is of no use: next is
+// how many blocks surely fit into one. So no more than an answer is in memory.
+func (n *Node) fillBelow(ctx context.Context, sets *blocksync.Sets, first, count uint64) (next uint64, err error) {
 	d := n.driver
-	from := first - min(fillCount, first-1)
-	q := blocksync.Encode(&blocksync.BlocksRequest{From: from, Count: first - from, Bytes: blocksync.MaxRangeBytes})
+	count = min(count, first-1)
+	from := first - count
+	q := blocksync.Encode(&blocksync.BlocksRequest{From: from, Count: count, Bytes: fillBytes})
 	blocks, _, err := fetch.Ask(ctx, d.sync.pool, fetch.Question[[]blocksync.Block]{
 		Name: blocksync.RequestBlocks, Request: q,
 		Check: func(_ peer.ID, raw []byte) ([]blocksync.Block, error) {
@@ -79,35 +83,17 @@ func (n *Node) fillBelow(ctx context.Context, sets *blocksync.Sets, first uint64
 			if len(a.Blocks) == 0 {
 				return nil, fetch.ErrAbsent
 			}
-			return sets.Check(from, first-from, a, d.rules)
+			return sets.Check(from, count, a, d.rules)
 		},
+		Short: func(blocks []blocksync.Block) bool { return uint64(len(blocks)) < count },
 	})
 	if err != nil {
-		return err
+		return count, err
 	}
-	// Fill goes down from the lowest block that is held: what an answer left out
-	// at its end comes first.
-	if top := from + uint64(len(blocks)); top < first {
-		return n.fillTop(ctx, sets, top, first)
+	if got := uint64(len(blocks)); got < count {
+		return got, nil
 	}
-	return n.fillWith(ctx, blocks)
-}
-
-// fillTop fetches the upper part of a range that did not fit into one answer.
-func (n *Node) fillTop(ctx context.Context, sets *blocksync.Sets, from, first uint64) error {
-	d := n.driver
-	var all []blocksync.Block
-	cfg := &blocksync.Config{
-		Pool: d.sync.pool, Sets: sets, Rules: d.rules, Prepare: func([]blocksync.Block) {},
-		Apply: func(_ context.Context, blocks []blocksync.Block) error {
-			all = append(all, blocks...)
-			return nil
-		},
-	}
-	if err := blocksync.Run(ctx, cfg, from, first-1); err != nil {
-		return err
-	}
-	return n.fillWith(ctx, all)
+	return min(count+count/4+1, fillCount), n.fillWith(ctx, blocks)
 }
 
 // fillWith asks for the receipts of blocks and keeps both.

@@ -139,46 +139,13 @@ func (n *Node) carryOver(joined *store.Store, data string, to store.Head) (bette
 	defer func() { err = errors.Join(err, old.Close()) }()
 	head, err := old.Head()
 	switch {
-	case errors.Is(err, store.ErrNotFound): // not even block 0
+	case errors.Is(err, store.ErrNotFound): // not even block 0: there is nothing to remember
+		return true, nil
 	case err != nil:
 		return false, err
 	case head.Height >= to.Height || to.Floor.Epoch < head.Floor.Epoch:
 		return false, nil
 	}
-	if err := carryRecords(old, joined, to); err != nil {
-		return false, err
-	}
-	own, err := old.LocalTxs()
-	if err != nil {
-		return false, err
-	}
-	for _, tx := range own {
-		if err := joined.PutLocalTx(tx.Hash, tx.Raw); err != nil {
-			return false, err
-		}
-	}
-	if held, err := readInstance(old); err != nil {
-		return false, err
-	} else if held != nil {
-		if err := writeInstance(joined, *held); err != nil {
-			return false, err
-		}
-	}
-	return true, errors.Join(carryEvidence(old, joined), joined.Sync())
-}
-
-// carryRecords copies the vote records above the floor of the new head.
-func carryRecords(old, joined *store.Store, to store.Head) error {
-	done := prunable(to.Floor)
-	var records []store.Record
-	err := old.Records(func(key, value []byte) error {
-		if string(key) >= string(done.To) {
-			records = append(records, store.Record{Key: append([]byte(nil), key...), Value: append([]byte(nil), value...)})
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read the vote records: %w", err)
-	}
-	return joined.PutRecords(records)
+	_, err = carryMemory(joined, old)
+	return true, errors.Join(err, joined.Sync())
 }

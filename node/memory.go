@@ -80,7 +80,7 @@ func carryVotes(to, from *store.Store) error {
 			if err == nil {
 				err = to.PutBody(r.Block.Hash, raw)
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, store.ErrNotFound) { // one that is gone is fetched again
 				return fmt.Errorf("carry block %s over: %w", r.Block.Hash, err)
 			}
 		}

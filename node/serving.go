@@ -25,6 +25,7 @@ const (
 	bulkShare    = 2               // one peer may take one part in bulkShare of the bytes
 	bulkBurst    = 2 * time.Second // worth of bytes that may go at once
 	minBulkBytes = 1 << 20
+	bulkSlack    = 4096 // bytes; more than the requests of one peer that wait, each of which has taken one
 )
 
 // errBusy is the answer to a peer that asks for more than it may have now; it
@@ -82,8 +83,14 @@ func (s *serving) bulk(answer func(context.Context, []byte) ([]byte, error)) p2p
 		// How much an answer takes is known when it is made: it is paid for
 		// after, by those that follow. A peer that has used up its share waits
 		// before it takes a place, or it would hold the places of the others.
-		if own.WaitN(wait, 1) != nil || s.places.Acquire(wait, 1) != nil {
-			return nil, errBusy
+		for {
+			if own.WaitN(wait, 1) != nil || s.places.Acquire(wait, 1) != nil {
+				return nil, errBusy
+			}
+			if own.Tokens() > -bulkSlack {
+				break
+			}
+			s.places.Release(1) // its answers before this one have used it up since
 		}
 		defer s.places.Release(1)
 		if s.all.WaitN(wait, 1) != nil {

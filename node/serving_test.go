@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,5 +65,33 @@ func TestServingBudget(t *testing.T) {
 		if _, err := ask(t.Context(), "late", nil); err != nil {
 			t.Errorf("with a place again: %v", err)
 		}
+	})
+}
+
+// TestServingFair: a peer that has used up its share waits without a place, so
+// that another one is answered at once.
+func TestServingFair(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond = 4 << 20
+		s := newServing(blocksync.Server{}, nil, perSecond)
+		ask := s.bulk(func(_ context.Context, req []byte) ([]byte, error) { return make([]byte, len(req)), nil })
+		var greedy sync.WaitGroup
+		for range 8 {
+			greedy.Go(func() {
+				for range 4 { // some are refused
+					_, _ = ask(t.Context(), peer.ID("greedy"), make([]byte, perSecond/2))
+				}
+			})
+		}
+		time.Sleep(100 * time.Millisecond)
+		begun := time.Now()
+		if raw, err := ask(t.Context(), peer.ID("modest"), make([]byte, 1000)); err != nil || len(raw) != 1000 {
+			t.Errorf("%d bytes, %v", len(raw), err)
+		}
+		if took := time.Since(begun); took > 500*time.Millisecond {
+			t.Errorf("the modest peer waited %s", took)
+		}
+		greedy.Wait()
 	})
 }

@@ -335,6 +335,11 @@ func (s *syncer) walk(ctx context.Context, sets *blocksync.Sets, claims map[peer
 	}
 	err := sets.Walk(ctx, s.pool, to, func(epoch uint32) { s.d.log.Info("sync: validator sets verified", "epoch", epoch) })
 	if errors.Is(err, fetch.ErrNobody) {
+		for p, a := range claims {
+			if a.Epoch > sets.Last().Epoch {
+				s.d.host.Penalize(p, p2p.FaultUseless) // each such claim costs a wait
+			}
+		}
 		return nil // one claims an epoch that nobody can prove: what is known is enough to go on
 	}
 	return err

@@ -2,6 +2,7 @@ package blocksync_test
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"slices"
 	"sync/atomic"
@@ -299,4 +300,31 @@ func TestProofLies(t *testing.T) {
 			t.Errorf("%s: passes", name)
 		}
 	}
+}
+
+// TestTooMuch: an answer goes on after the bytes that were asked for with no
+// further block.
+func TestTooMuch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := grown(t, 12)
+		w := newWorld(c, "liar", "honest")
+		w.answers["liar"] = func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
+			if name != blocksync.RequestBlocks {
+				return honest, nil
+			}
+			a, err := blocksync.DecodeBlocksAnswer(honest, &c.Spec.Rules)
+			if err != nil || len(a.Blocks) < 2 {
+				return honest, err
+			}
+			a.Blocks[0].Body = make([]byte, 2<<20)
+			return blocksync.Encode(a), nil
+		}
+		j := newJoiner(t, c, w, nil)
+		check(t, j.join(t.Context(), c))
+		j.same(c)
+		if err := w.lied["liar"]; !errors.Is(err, blocksync.ErrUnasked) {
+			t.Errorf("lied: %v", err)
+		}
+	})
 }
