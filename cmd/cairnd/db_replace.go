@@ -35,7 +35,7 @@ func replaceCommands() []*cli.Command {
 			Usage: "for repair: execute the blocks up to a height again and put the result in the place of the database, which stays as data.before-rollback",
 			Flags: []cli.Flag{
 				homeFlag(),
-				&cli.Uint64Flag{Name: "to", Required: true, Usage: "`HEIGHT` of the new head, or the next below with a certificate of its own"},
+				&cli.Uint64Flag{Name: "to", Required: true, Usage: "`HEIGHT` of the new head, or the next below with a certificate of its own", DefaultText: "none"},
 			},
 			Action: dbRollback,
 		},
