@@ -234,7 +234,7 @@ func (j *joining) fetch(ctx context.Context) error {
 		if f.asked == 0 && (f.failed != nil || j.staging.Done()) {
 			cancel()
 			if f.looking {
-				<-f.looked
+				_ = <-f.looked // of what was cancelled
 			}
 			return f.failed
 		}
