@@ -232,11 +232,12 @@ func (j *joining) fetch(ctx context.Context) error {
 	for {
 		j.askMore(ctx, f)
 		if f.asked == 0 && (f.failed != nil || j.staging.Done()) {
+			failed := f.failed
 			cancel()
 			if f.looking {
-				_ = <-f.looked // of what was cancelled
+				f.fail(<-f.looked) // of what was cancelled: no failure of the join
 			}
-			return f.failed
+			return failed
 		}
 		select {
 		case <-gone:
