@@ -36,7 +36,7 @@ type nodeReport struct {
 	RPC       string `json:"rpc"`
 	WS        string `json:"ws"`
 	Home      string `json:"home"`
-	Validator bool   `json:"validator"`
+	Validator bool   `json:"validator"` // of block 0
 }
 
 func (t *testnet) report() (*testnetReport, error) {
@@ -190,6 +190,7 @@ func testnetStatus(c *cli.Context) error {
 			if s, err := t.status(c.Context, i); err == nil {
 				height, hash = strconv.FormatUint(uint64(s.Height), 10), s.Hash.Hex()[:10]+"…"
 				peers, state = strconv.Itoa(s.Peers), stateText(s)
+				role = s.Role // block 0's is another one after a change of the validators
 			}
 		}
 		fmt.Fprintln(w, strings.Join([]string{n.Name, pid, role, height, hash, peers, n.RPC, state}, "\t"))
