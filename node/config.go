@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -33,6 +34,10 @@ type Config struct {
 	KeyPasswordFile string `toml:"key_password_file"`
 
 	AllowDevelopmentKeys bool `toml:"allow_development_keys"` // on addresses that are not loopback
+
+	// Progress is told how far a sync is, nil when it ends, in place of the log;
+	// from any goroutine, and it must not wait. nil: the log says it.
+	Progress func(*rpc.Sync) `toml:"-"`
 }
 
 // P2PConfig says how the node meets others.
@@ -257,7 +262,7 @@ func (l LogConfig) level() (slog.Level, error) {
 }
 
 // Logger writes to w as the configuration says.
-func (l LogConfig) Logger(w *os.File) (*slog.Logger, error) {
+func (l LogConfig) Logger(w io.Writer) (*slog.Logger, error) {
 	level, err := l.level()
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ const (
 	fillBytes = 4 << 20                // of them, after which an answer takes no further one
 	fillPause = 200 * time.Millisecond // between two ranges: nobody waits for them
 	fillAgain = time.Minute            // after no peer had the next range
+	fillLog   = time.Minute            // between two lines of the log about it
 )
 
 // fill fetches the blocks below a snapshot that this node joined by, from the top
@@ -37,6 +39,9 @@ func (n *Node) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	told := fillProgress{log: n.log, every: newPace(fillLog), progress: progress{log: slog.New(slog.DiscardHandler), notify: n.cfg.Progress}}
+	told.begin(d.ledger.Bounds().FirstBody)
+	defer told.progress.end()
 	wait, count := fillPause, uint64(fillCount)
 	for {
 		select {
@@ -56,12 +61,36 @@ func (n *Node) fill(ctx context.Context) error {
 		count, err = n.fillBelow(ctx, sets, first, count)
 		switch {
 		case err == nil || ctx.Err() != nil:
+			told.at(d.ledger.Bounds().FirstBody)
 		case errors.Is(err, fetch.ErrNobody):
 			n.log.Debug("history: no peer has the next blocks", "below", first, "err", err)
 			wait = fillAgain
 		default:
 			return fmt.Errorf("fill the history below block %d: %w", first, err)
 		}
+	}
+}
+
+// fillProgress says how far the fill is: a bar, or a line of the log now and then.
+type fillProgress struct {
+	log      *slog.Logger
+	every    *pace
+	progress progress
+	total    uint64 // blocks that were missing when it began
+}
+
+func (p *fillProgress) begin(first uint64) {
+	p.total = first - 1
+	p.progress.begin("history", "blocks", 0, p.total)
+	p.every.allow("") // what begins was logged
+}
+
+// at notes the lowest block that is here.
+func (p *fillProgress) at(first uint64) {
+	filled := p.total - (max(first, 1) - 1)
+	p.progress.at(filled, float64(filled)/float64(p.total), float64(filled))
+	if s := p.progress.get(); p.progress.notify == nil && p.every.allow("") {
+		p.log.Info("history", "below", first, "done", percent(s.Done), "rate", int64(s.Rate), "unit", "blocks/s", "eta", eta(s.ETA))
 	}
 }
 

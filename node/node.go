@@ -150,6 +150,7 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 	}
 	d.sync = newSyncer(d, pin)
 	d.sync.home, d.sync.mode, d.sync.spec, d.sync.options = n.cfg.Home, n.cfg.Sync.Mode, n.spec, storeOptions(n.cfg, n.log)
+	d.sync.progress.notify = n.cfg.Progress
 	if n.snapshots != nil {
 		n.states = statesync.NewServer(n.snapshots, live)
 	}

@@ -17,7 +17,7 @@ const (
 	progressMarks  = 64
 )
 
-// progress is how far this node is in catching up. It is safe for concurrent
+// progress is how far this node is in catching up, or in the fill of its history. It is safe for concurrent
 // use; the zero value is a node in step.
 type progress struct {
 	log    *slog.Logger
@@ -43,6 +43,9 @@ func (p *progress) begin(mode, unit string, start, target uint64) {
 	p.now = &rpc.Sync{Mode: mode, Unit: unit, Start: hexutil.Uint64(start), Current: hexutil.Uint64(start), Target: hexutil.Uint64(target)}
 	p.marks = append(p.marks[:0], mark{at: time.Now()})
 	p.logged = time.Now()
+	if p.notify != nil {
+		p.notify(p.now)
+	}
 }
 
 // at notes where the node is: the height of its final head, the part of the work

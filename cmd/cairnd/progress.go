@@ -33,9 +33,7 @@ const (
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, last: time.Now()}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		if p.width, _, _ = term.GetSize(int(f.Fd())); p.width < 40 {
-			p.width = 80
-		}
+		p.width = terminalWidth(f)
 	}
 	return p
 }
@@ -74,13 +72,21 @@ func (p *progress) text(done, total uint64, spent time.Duration) string {
 		return fmt.Sprintf("%s: %d  %.0f/s", p.stage, done, rate)
 	}
 	part := min(float64(done)/float64(total), 1)
-	full := int(part * barWidth)
-	out := fmt.Sprintf("%s [%s%s] %.1f%%  %d of %d  %.0f/s", p.stage, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*part, done, total, rate)
+	out := fmt.Sprintf("%s %s  %d of %d  %.0f/s", p.stage, bar(part), done, total, rate)
 	if rate > 0 && done < total {
-		left := time.Duration(float64(total-done) / rate * float64(time.Second))
-		out += "  " + left.Round(time.Second).String() + " left"
+		out += "  " + timeLeft(float64(total-done)/rate)
 	}
 	return out
+}
+
+// bar is "[=====     ] 52.1%" of a part from 0 to 1.
+func bar(part float64) string {
+	full := int(part * barWidth)
+	return fmt.Sprintf("[%s%s] %.1f%%", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*part)
+}
+
+func timeLeft(seconds float64) string {
+	return time.Duration(seconds*float64(time.Second)).Round(time.Second).String() + " left"
 }
 
 // end clears the bar, so that what follows has a line of its own.

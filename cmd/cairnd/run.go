@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -124,7 +125,11 @@ func runNode(c *cli.Context) error {
 		return fmt.Errorf("%s is no node's home yet: join a network with 'cairnd init --genesis FILE --expect-hash HASH', or try 'cairnd init --dev'", cfg.Home)
 	}
 	cfg.Log.Dynamic = new(slog.LevelVar) // 'cairnd admin log-level' sets it
-	log, err := cfg.Log.Logger(os.Stderr)
+	var out io.Writer = os.Stderr
+	if bar := newSyncBar(os.Stderr); bar != nil {
+		out, cfg.Progress = bar, bar.tell
+	}
+	log, err := cfg.Log.Logger(out)
 	if err != nil {
 		return err
 	}
