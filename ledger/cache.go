@@ -61,10 +61,15 @@ type blockCache struct {
 	bytes int
 	order *list.List // of *cachedBlock, the last used first
 	index map[uint64]*list.Element
+	asked map[uint64]int // single transactions read, by height
 }
 
 // maxCachedBlocks bounds a cache of small blocks.
 const maxCachedBlocks = 1024
+
+// oftenAsked single transactions of one block cost about as much as decoding all
+// of it; more of them are cheaper from the cache.
+const oftenAsked = 16
 
 type cachedBlock struct {
 	block    *types.Block
@@ -72,7 +77,22 @@ type cachedBlock struct {
 }
 
 func newBlockCache(limit int) *blockCache {
-	return &blockCache{limit: limit, order: list.New(), index: map[uint64]*list.Element{}}
+	return &blockCache{limit: limit, order: list.New(), index: map[uint64]*list.Element{}, asked: map[uint64]int{}}
+}
+
+// askedOften counts a read of one transaction of a block that is not here, and
+// says whether the block should be put here instead.
+func (c *blockCache) askedOften(height uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.asked) >= maxCachedBlocks {
+		clear(c.asked)
+	}
+	if c.asked[height]++; c.asked[height] <= oftenAsked {
+		return false
+	}
+	delete(c.asked, height)
+	return true
 }
 
 func (c *blockCache) get(height uint64) (*types.Block, types.Receipts) {

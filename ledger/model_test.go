@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -315,6 +316,26 @@ func (h *history) checkBlock(b *types.Block) {
 		if err != nil || found.Hash() != tx.Hash() || hash != b.Hash() || at != height || index != uint64(i) {
 			h.t.Fatalf("transaction %d of block %d: %d %d %v", i, height, at, index, err)
 		}
+		h.checkReceipt(tx, height, index, receipts[i])
+	}
+	h.l.blocks = newBlockCache(h.l.blocks.limit) // now each from the store, alone
+	for i, tx := range b.Transactions() {
+		found, hash, at, index, err := h.l.Transaction(tx.Hash())
+		if err != nil || found.Hash() != tx.Hash() || hash != b.Hash() || at != height || index != uint64(i) {
+			h.t.Fatalf("transaction %d of block %d, uncached: %d %d %v", i, height, at, index, err)
+		}
+		h.checkReceipt(tx, height, index, receipts[i])
+	}
+	if _, _, err := h.l.TransactionAt(height, uint64(len(b.Transactions()))); !errors.Is(err, ErrNotFound) {
+		h.t.Fatalf("a transaction beyond the last of block %d: %v", height, err)
+	}
+}
+
+func (h *history) checkReceipt(tx *types.Transaction, height, index uint64, want *types.Receipt) {
+	h.t.Helper()
+	got, err := h.l.Receipt(tx, height, index)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		h.t.Fatalf("receipt %d of block %d: %+v, want %+v, %v", index, height, got, want, err)
 	}
 }
 

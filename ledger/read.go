@@ -128,14 +128,8 @@ func (l *Ledger) Receipts(height uint64) (types.Receipts, error) {
 	receipts, used := make(types.Receipts, len(txs)), uint64(0)
 	for i, o := range outcomes {
 		used += o.GasUsed
-		r := &types.Receipt{Type: txs[i].Type(), Status: o.Status, CumulativeGasUsed: used, Logs: o.Logs}
-		if r.Logs == nil {
-			r.Logs = []*types.Log{}
-		} else {
-			// The outcome of a run is one; its logs are never shared.
-			r.Bloom = types.CreateBloom(r)
-		}
-		receipts[i] = r
+		// The outcome of a run is one; its logs are never shared.
+		receipts[i] = &types.Receipt{Status: o.Status, CumulativeGasUsed: used, Logs: o.Logs}
 	}
 	chain.DeriveReceipts(l.cfg, block.Header(), txs, receipts)
 	l.blocks.put(block, receipts)
@@ -167,27 +161,6 @@ func (l *Ledger) CertificateAtOrAbove(height uint64) (certificate []byte, at uin
 		err = l.atMost(at)
 	}
 	return certificate, at, err
-}
-
-// Transaction finds a final transaction. Error: ErrNotFound.
-func (l *Ledger) Transaction(hash crypto.Hash) (tx *types.Transaction, blockHash crypto.Hash, height, index uint64, err error) {
-	places, err := l.st.TxLookup(hash)
-	if err != nil {
-		return nil, crypto.Hash{}, 0, 0, err
-	}
-	for _, p := range places {
-		block, err := l.BlockByHeight(p.Height)
-		if errors.Is(err, ErrFuture) {
-			continue // committed, but not yet durable
-		}
-		if err != nil {
-			return nil, crypto.Hash{}, 0, 0, err
-		}
-		if txs := block.Transactions(); int(p.Index) < len(txs) && txs[p.Index].Hash() == hash {
-			return txs[p.Index], block.Hash(), p.Height, uint64(p.Index), nil
-		}
-	}
-	return nil, crypto.Hash{}, 0, 0, fmt.Errorf("transaction %s: %w", hash, ErrNotFound)
 }
 
 // Account is an account at the final head; nil = absent. With Slot it makes the

@@ -186,17 +186,7 @@ func decodeTransactions(list []byte, limit uint64) ([]*types.Transaction, error)
 	}
 	txs := make([]*types.Transaction, 0, n)
 	for i := range n {
-		kind, content, rest, err := rlp.Split(list)
-		if err != nil {
-			return nil, invalid(ErrBlockEncoding, "transaction %d: %v", i, err)
-		}
-		raw := content
-		if kind == rlp.List {
-			raw = list[:len(list)-len(rest)]
-		} else if len(content) > 0 && content[0] >= 0x80 {
-			return nil, invalid(ErrTransactionEncoding, "transaction %d: a string that holds no typed transaction", i)
-		}
-		tx, err := DecodeTransaction(raw)
+		tx, rest, err := nextTransaction(list)
 		if err != nil {
 			return nil, inTransaction(i, err)
 		}
@@ -204,4 +194,44 @@ func decodeTransactions(list []byte, limit uint64) ([]*types.Transaction, error)
 		list = rest
 	}
 	return txs, nil
+}
+
+// nextTransaction reads the first transaction of a list's content, and answers
+// what comes after it.
+func nextTransaction(list []byte) (tx *types.Transaction, rest []byte, err error) {
+	kind, content, rest, err := rlp.Split(list)
+	if err != nil {
+		return nil, nil, invalid(ErrBlockEncoding, "%v", err)
+	}
+	raw := content
+	if kind == rlp.List {
+		raw = list[:len(list)-len(rest)]
+	} else if len(content) > 0 && content[0] >= 0x80 {
+		return nil, nil, invalid(ErrTransactionEncoding, "a string that holds no typed transaction")
+	}
+	tx, err = DecodeTransaction(raw)
+	return tx, rest, err
+}
+
+// TransactionOf reads one transaction of a block that DecodeBlock has accepted
+// before, without decoding the others; nil = the block has not that many.
+// Errors: ErrBlockEncoding, ErrUncles and those of DecodeTransaction.
+func TransactionOf(raw []byte, index uint64) (*types.Transaction, error) {
+	_, list, err := splitBlock(raw)
+	if err != nil {
+		return nil, err
+	}
+	for i := uint64(0); len(list) > 0; i++ {
+		if i == index {
+			tx, _, err := nextTransaction(list)
+			if err != nil {
+				return nil, inTransaction(int(i), err)
+			}
+			return tx, nil
+		}
+		if _, _, list, err = rlp.Split(list); err != nil {
+			return nil, invalid(ErrBlockEncoding, "transaction %d: %v", i, err)
+		}
+	}
+	return nil, nil
 }

@@ -401,23 +401,41 @@ func (x *execution) checkResult(header *types.Header) error {
 // hash, gas used, effective price, block and index; logs likewise. There must be
 // as many receipts as transactions. They share one BlockNumber.
 func DeriveReceipts(cfg *Config, header *types.Header, txs types.Transactions, receipts types.Receipts) {
-	hash, number, before, logs := header.Hash(), new(big.Int).Set(header.Number), uint64(0), uint(0)
+	hash, number, at := header.Hash(), new(big.Int).Set(header.Number), ReceiptPlace{}
 	for i, r := range receipts {
-		tx := txs[i]
-		r.Type, r.TxHash = tx.Type(), tx.Hash()
-		r.GasUsed, before = r.CumulativeGasUsed-before, r.CumulativeGasUsed
-		r.EffectiveGasPrice = EffectiveGasPrice(&cfg.Rules, tx, header.BaseFee)
-		r.BlockHash, r.BlockNumber, r.TransactionIndex = hash, number, uint(i)
-		if r.Logs == nil {
-			r.Logs = []*types.Log{}
-		}
-		if len(r.Logs) > 0 {
-			r.Bloom = types.CreateBloom(r)
-		}
-		for _, l := range r.Logs {
-			l.BlockNumber, l.BlockHash, l.BlockTimestamp = header.Number.Uint64(), hash, header.Time
-			l.TxHash, l.TxIndex, l.Index = r.TxHash, uint(i), logs
-			logs++
-		}
+		at.Index = uint(i)
+		deriveReceipt(cfg, header, hash, txs[i], r, at)
+		r.BlockNumber = number
+		at.GasBefore, at.LogsBefore = r.CumulativeGasUsed, at.LogsBefore+uint(len(r.Logs))
+	}
+}
+
+// ReceiptPlace says where in its block a receipt is.
+type ReceiptPlace struct {
+	Index      uint
+	GasBefore  uint64 // used by the transactions before it
+	LogsBefore uint   // of the transactions before it
+}
+
+// DeriveReceipt does for one receipt what DeriveReceipts does for all of a block.
+func DeriveReceipt(cfg *Config, header *types.Header, tx *types.Transaction, r *types.Receipt, at ReceiptPlace) {
+	deriveReceipt(cfg, header, header.Hash(), tx, r, at)
+	r.BlockNumber = new(big.Int).Set(header.Number)
+}
+
+func deriveReceipt(cfg *Config, header *types.Header, hash crypto.Hash, tx *types.Transaction, r *types.Receipt, at ReceiptPlace) {
+	r.Type, r.TxHash = tx.Type(), tx.Hash()
+	r.GasUsed = r.CumulativeGasUsed - at.GasBefore
+	r.EffectiveGasPrice = EffectiveGasPrice(&cfg.Rules, tx, header.BaseFee)
+	r.BlockHash, r.TransactionIndex = hash, at.Index
+	if r.Logs == nil {
+		r.Logs = []*types.Log{}
+	}
+	if len(r.Logs) > 0 {
+		r.Bloom = types.CreateBloom(r)
+	}
+	for i, l := range r.Logs {
+		l.BlockNumber, l.BlockHash, l.BlockTimestamp = header.Number.Uint64(), hash, header.Time
+		l.TxHash, l.TxIndex, l.Index = r.TxHash, at.Index, at.LogsBefore+uint(i)
 	}
 }

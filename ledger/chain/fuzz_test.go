@@ -28,7 +28,20 @@ func FuzzDecodeBlock(f *testing.F) {
 		b, err := DecodeBlock(raw, &rules)
 		if err != nil {
 			checkKind(t, err)
+			if _, err := TransactionOf(raw, 1); err != nil {
+				checkKind(t, err)
+			}
 			return
+		}
+		for i := range len(b.Transactions()) + 1 {
+			tx, err := TransactionOf(raw, uint64(i))
+			if i == len(b.Transactions()) {
+				if tx != nil || err != nil {
+					t.Fatalf("beyond the last transaction: %v, %v", tx, err)
+				}
+			} else if err != nil || tx.Hash() != b.Transactions()[i].Hash() {
+				t.Fatalf("transaction %d alone: %v", i, err)
+			}
 		}
 		if !bytes.Equal(EncodeBlock(b), raw) {
 			t.Fatalf("%x is read as %x", raw, EncodeBlock(b))

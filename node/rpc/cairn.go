@@ -73,17 +73,17 @@ func (a *cairnAPI) finalStatus(hash crypto.Hash) (*transactionStatus, error) {
 	if !ok {
 		return nil, err
 	}
-	b, err := a.b.Ledger.BlockByHeight(height)
+	h, err := a.b.Ledger.HeaderByHeight(height)
 	if err != nil {
 		return nil, err
 	}
-	receipts, err := a.b.Ledger.Receipts(height)
+	r, err := a.b.Ledger.Receipt(tx, height, index)
 	if err != nil {
 		return nil, err
 	}
 	s := a.statusOf(tx, StageFinal)
-	blockHash, number, succeeded := b.Hash(), hexutil.Uint64(height), receipts[index].Status == types.ReceiptStatusSuccessful
-	s.BlockHash, s.BlockNumber, s.Timestamp, s.Succeeded = &blockHash, &number, millis(b.Header()), &succeeded
+	number, succeeded := hexutil.Uint64(height), r.Status == types.ReceiptStatusSuccessful
+	s.BlockHash, s.BlockNumber, s.Timestamp, s.Succeeded = &r.BlockHash, &number, millis(h), &succeeded
 	return s, nil
 }
 

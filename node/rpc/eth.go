@@ -206,35 +206,39 @@ func (a *ethAPI) finalTransaction(hash crypto.Hash) (final[transaction], error) 
 		return final[transaction]{}, err
 	}
 	raw, err := a.b.finals.answer(finalKey{height, uint32(index), finalTransaction}, func() (any, error) {
-		b, err := a.b.Ledger.BlockByHeight(height)
+		h, err := a.b.Ledger.HeaderByHeight(height)
 		if err != nil {
 			return nil, err
 		}
-		return a.b.encoder().transaction(tx, b.Header(), b.Hash(), index), nil
+		return a.b.encoder().transaction(tx, h, h.Hash(), index), nil
 	})
 	return final[transaction]{raw}, err
 }
 
 // GetTransactionByBlockNumberAndIndex answers a transaction of a final block.
 func (a *ethAPI) GetTransactionByBlockNumberAndIndex(n rpc.BlockNumber, index hexutil.Uint) (*transaction, error) {
-	return a.transactionAt(index)(a.b.Ledger.BlockByHeight(a.height(n)))
+	return a.transactionAt(a.height(n), index)
 }
 
 // GetTransactionByBlockHashAndIndex answers a transaction of a final block.
 func (a *ethAPI) GetTransactionByBlockHashAndIndex(hash crypto.Hash, index hexutil.Uint) (*transaction, error) {
-	return a.transactionAt(index)(a.b.Ledger.BlockByHash(hash))
+	height, err := a.b.Ledger.HeightByHash(hash)
+	if err != nil {
+		return nil, absent(err)
+	}
+	return a.transactionAt(height, index)
 }
 
-func (a *ethAPI) transactionAt(index hexutil.Uint) func(*types.Block, error) (*transaction, error) {
-	return func(b *types.Block, err error) (*transaction, error) {
-		if err != nil {
-			return nil, absent(err)
-		}
-		if uint(index) >= uint(len(b.Transactions())) {
-			return nil, nil
-		}
-		return a.b.encoder().transaction(b.Transactions()[index], b.Header(), b.Hash(), uint64(index)), nil
+func (a *ethAPI) transactionAt(height uint64, index hexutil.Uint) (*transaction, error) {
+	tx, hash, err := a.b.Ledger.TransactionAt(height, uint64(index))
+	if err != nil {
+		return nil, absent(err)
 	}
+	h, err := a.b.Ledger.HeaderByHeight(height)
+	if err != nil {
+		return nil, err
+	}
+	return a.b.encoder().transaction(tx, h, hash, uint64(index)), nil
 }
 
 // GetTransactionReceipt answers the receipt of a final transaction; null until
@@ -245,11 +249,11 @@ func (a *ethAPI) GetTransactionReceipt(hash crypto.Hash) (final[receipt], error)
 		return final[receipt]{}, err
 	}
 	raw, err := a.b.finals.answer(finalKey{height, uint32(index), finalReceipt}, func() (any, error) {
-		receipts, err := a.b.Ledger.Receipts(height)
+		r, err := a.b.Ledger.Receipt(tx, height, index)
 		if err != nil {
 			return nil, err
 		}
-		return a.b.encoder().receipt(receipts[index], tx), nil
+		return a.b.encoder().receipt(r, tx), nil
 	})
 	return final[receipt]{raw}, err
 }
