@@ -1,0 +1,213 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"cairn/ledger"
+	"cairn/ledger/snapshot"
+	"cairn/ledger/store"
+	"cairn/light"
+	"cairn/light/lighttest"
+	"cairn/node/blocksync"
+	"cairn/node/fetch"
+	"cairn/node/statesync"
+)
+
+// liars are peers in memory that serve one chain and its snapshot; the liar
+// says something else instead of receipts.
+type liars struct {
+	blocks blocksync.Server
+	states *statesync.Server
+	order  []peer.ID
+
+	mu   sync.Mutex
+	lie  func(honest []byte) []byte
+	told int
+	lied map[peer.ID]error
+}
+
+func (l *liars) Peers() []peer.ID { return slices.Clone(l.order) }
+
+func (l *liars) Request(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
+	serve := map[string]func(context.Context, []byte) ([]byte, error){
+		blocksync.RequestBlocks: l.blocks.Blocks, blocksync.RequestEpochs: l.blocks.Epochs, blocksync.RequestReceipts: l.blocks.Receipts,
+		statesync.RequestSnapshots: l.states.Snapshots, statesync.RequestAccounts: l.states.Accounts,
+		statesync.RequestSlots: l.states.Slots, statesync.RequestCode: l.states.Code,
+	}[name]
+	if serve == nil {
+		return nil, fmt.Errorf("request %q", name)
+	}
+	honest, err := serve(ctx, request)
+	if err != nil || p != "liar" || name != blocksync.RequestReceipts {
+		return honest, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told++
+	return l.lie(honest), nil
+}
+
+func (l *liars) Lied(p peer.ID, _ string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lied[p] = err
+}
+
+func (l *liars) Failed(peer.ID, string, error) {}
+
+// receiptLies are lies in each part of an answer to "receipts".
+func receiptLies() map[string]func(a *blocksync.ReceiptsAnswer) {
+	change := func(edit func(*types.Receipt)) func(a *blocksync.ReceiptsAnswer) {
+		return func(a *blocksync.ReceiptsAnswer) {
+			for _, of := range a.Blocks {
+				for i := range of {
+					r := new(types.Receipt)
+					if err := r.UnmarshalBinary(of[i]); err != nil {
+						panic(err) // the server's own
+					}
+					edit(r)
+					of[i], _ = r.MarshalBinary()
+				}
+			}
+		}
+	}
+	return map[string]func(a *blocksync.ReceiptsAnswer){
+		"status":   change(func(r *types.Receipt) { r.Status ^= 1 }),
+		"gas":      change(func(r *types.Receipt) { r.CumulativeGasUsed++ }),
+		"bloom":    change(func(r *types.Receipt) { r.Bloom[7] ^= 1 }),
+		"type":     change(func(r *types.Receipt) { r.Type ^= types.DynamicFeeTxType }),
+		"log more": change(func(r *types.Receipt) { r.Logs = append(r.Logs, &types.Log{Data: []byte{1}}) }),
+		"one less": func(a *blocksync.ReceiptsAnswer) {
+			last := len(a.Blocks) - 1
+			a.Blocks[last] = a.Blocks[last][:len(a.Blocks[last])-1]
+		},
+		"one more": func(a *blocksync.ReceiptsAnswer) {
+			last := len(a.Blocks) - 1
+			a.Blocks[last] = append(a.Blocks[last], a.Blocks[last][0])
+		},
+		"block more":         func(a *blocksync.ReceiptsAnswer) { a.Blocks = append(a.Blocks, a.Blocks[0]) },
+		"of the block below": func(a *blocksync.ReceiptsAnswer) { a.Blocks = append([][][]byte{nil}, a.Blocks[:len(a.Blocks)-1]...) },
+		"junk":               func(a *blocksync.ReceiptsAnswer) { a.Blocks[len(a.Blocks)-1][0] = []byte{0x02, 0xc0} },
+		"empty":              func(a *blocksync.ReceiptsAnswer) { a.Blocks[len(a.Blocks)-1][0] = nil },
+	}
+}
+
+// TestReceiptLies: whatever a peer says wrong of receipts, nothing of it is
+// stored, the peer is held to have lied, and the fill ends with what the honest
+// peer has.
+func TestReceiptLies(t *testing.T) {
+	t.Parallel()
+	spec := lighttest.Spec(4)
+	spec.Rules.CheckpointInterval = 1
+	served := t.TempDir()
+	c := lighttest.NewOf(t, spec, filepath.Join(served, "data"), store.Options{CacheBytes: 8 << 20}, ledger.Options{})
+	for range 4 {
+		c.Seal(c.Transfer(0), c.Transfer(1), c.Transfer(2))
+	}
+	dir, err := snapshot.OpenDir(filepath.Join(served, "snapshots"), store.Options{CacheBytes: 8 << 20}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dir.Close)
+	if err := dir.Take(c.Store, c.Ledger.HeadInfo().Height); err != nil {
+		t.Fatal(err)
+	}
+	states := statesync.NewServer(dir, c.Ledger)
+	t.Cleanup(func() {
+		if err := states.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	lies := map[string]func(honest []byte) []byte{"no RLP": func([]byte) []byte { return []byte("junk") }}
+	for name, lie := range receiptLies() {
+		lies[name] = func(honest []byte) []byte {
+			a, err := blocksync.DecodeReceiptsAnswer(honest, &c.Spec.Rules)
+			if err != nil || len(a.Blocks) == 0 {
+				panic(fmt.Sprint("an honest answer: ", err))
+			}
+			lie(a)
+			return blocksync.Encode(a)
+		}
+	}
+	for name, lie := range lies {
+		t.Run(name, func(t *testing.T) {
+			for range 50 { // until the liar is the one who is asked
+				w := &liars{blocks: blocksync.Server{Ledger: c.Ledger}, states: states, order: []peer.ID{"liar", "honest"}, lie: lie, lied: map[peer.ID]error{}}
+				fillFrom(t, c, w)
+				if w.lied["honest"] != nil {
+					t.Fatalf("the honest peer was held to have lied: %v", w.lied["honest"])
+				}
+				if w.told > 0 {
+					if w.told != 1 || w.lied["liar"] == nil {
+						t.Errorf("told %d times; held to have lied: %v", w.told, w.lied["liar"])
+					}
+					return
+				}
+			}
+			t.Error("the liar was never asked")
+		})
+	}
+}
+
+// fillFrom joins by a snapshot, fills the blocks below from peers, and compares
+// what is stored with the chain.
+func fillFrom(t *testing.T, c *lighttest.Chain, w *liars) {
+	t.Helper()
+	start, err := light.FromGenesis(c.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, pool, sets := filepath.Join(t.TempDir(), "joining"), fetch.New(w), blocksync.NewSets(start, nil)
+	if _, err := statesync.Join(t.Context(), &statesync.Config{
+		Dir: at, Spec: c.Spec, Options: store.Options{CacheBytes: 8 << 20}, Pool: pool, Sets: sets, Log: slog.New(slog.DiscardHandler),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(at, store.Options{CacheBytes: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	l, err := ledger.Open(st, c.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{driver: &driver{ledger: l, rules: &c.Spec.Rules}}
+	n.driver.sync = &syncer{d: n.driver, pool: pool}
+	for count := uint64(fillCount); l.Bounds().FirstBody > 1; {
+		if count, err = n.fillBelow(t.Context(), sets, l.Bounds().FirstBody, count); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for h := uint64(1); h <= c.Ledger.HeadInfo().Height; h++ {
+		want, err := c.Ledger.Receipts(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.Receipts(h)
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("block %d: %d receipts, want %d, %v", h, len(got), len(want), err)
+		}
+		for i := range want {
+			a, errA := want[i].MarshalBinary()
+			b, errB := got[i].MarshalBinary()
+			if errA != nil || errB != nil || !bytes.Equal(a, b) {
+				t.Errorf("block %d, receipt %d: %x, want %x", h, i, b, a)
+			}
+		}
+	}
+}
