@@ -3,9 +3,12 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
@@ -133,21 +136,40 @@ func (d *driver) openPlaces(hashes []crypto.Hash) map[crypto.Hash]place {
 		return nil
 	}
 	out := make(map[crypto.Hash]place, len(hashes))
-	for _, h := range hashes {
-		out[h] = placeUnknown
-	}
 	for _, open := range state.open {
 		in := placeProposed
 		if open.notarized {
 			in = placeNotarized
 		}
-		for _, tx := range open.block.Transactions() {
-			if p, asked := out[tx.Hash()]; asked {
-				out[tx.Hash()] = max(p, in)
+		held := d.seens.transactionsOf(open.block, state.open)
+		for _, h := range hashes {
+			if held[h] {
+				out[h] = max(out[h], in)
 			}
 		}
 	}
 	return out
+}
+
+// transactionsOf are the hashes of an open block's transactions, gathered once a
+// block: others may ask many times a second. Blocks that are not open any more
+// are forgotten.
+func (s *seens) transactionsOf(b *types.Block, open []openBlock) map[crypto.Hash]bool {
+	hash := b.Hash()
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	if held := s.open[hash]; held != nil {
+		return held
+	}
+	maps.DeleteFunc(s.open, func(h crypto.Hash, _ map[crypto.Hash]bool) bool {
+		return !slices.ContainsFunc(open, func(o openBlock) bool { return o.block.Hash() == h })
+	})
+	held := make(map[crypto.Hash]bool, len(b.Transactions()))
+	for _, tx := range b.Transactions() {
+		held[tx.Hash()] = true
+	}
+	s.open[hash] = held
+	return held
 }
 
 // stage says whether a transaction is in a block that is not final.
@@ -167,6 +189,9 @@ type seens struct {
 	mu     sync.Mutex
 	known  map[crypto.Hash]seenAnswer
 	silent map[peer.ID]time.Time // who did not answer, and when
+
+	openMu sync.Mutex
+	open   map[crypto.Hash]map[crypto.Hash]bool // transactions, by block above the final head
 }
 
 type seenAnswer struct {
@@ -178,6 +203,7 @@ func newSeens() *seens {
 	return &seens{
 		limit: rate.NewLimiter(seensPerSecond, seensAtOnce), busy: make(chan struct{}, maxSeenQuestions),
 		known: make(map[crypto.Hash]seenAnswer), silent: make(map[peer.ID]time.Time),
+		open: make(map[crypto.Hash]map[crypto.Hash]bool),
 	}
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math/big"
 	"slices"
 	"testing"
 
@@ -144,5 +145,39 @@ func TestSeenIsBounded(t *testing.T) {
 		if _, err := decodeSeenAnswer(answer, 1); err == nil {
 			t.Errorf("%s: taken for an answer about one transaction", what)
 		}
+	}
+}
+
+// TestOpenPlaces: each transaction has the place that says most of the open
+// blocks that hold it, and blocks that are not open any more are forgotten.
+func TestOpenPlaces(t *testing.T) {
+	t.Parallel()
+	tx := func(nonce uint64) *types.Transaction { return types.NewTx(&types.LegacyTx{Nonce: nonce}) }
+	block := func(height int64, txs ...*types.Transaction) *types.Block {
+		return types.NewBlockWithHeader(&types.Header{Number: big.NewInt(height)}).WithBody(types.Body{Transactions: txs})
+	}
+	d := &driver{seens: newSeens()}
+	see := func(nonce uint64, want place) {
+		t.Helper()
+		h := tx(nonce).Hash()
+		if got := d.openPlaces([]crypto.Hash{{1}, h})[h]; got != want {
+			t.Errorf("transaction %d is at %d, want %d", nonce, got, want)
+		}
+	}
+	a, b, c := block(1, tx(0), tx(1)), block(2, tx(1), tx(2)), block(3, tx(3))
+	see(0, placeUnknown)
+	for range 2 { // the second time from what is remembered
+		d.state.Store(&driverState{open: []openBlock{{a, true}, {b, false}}})
+		see(0, placeNotarized)
+		see(1, placeNotarized)
+		see(2, placeProposed)
+		see(3, placeUnknown)
+	}
+	d.state.Store(&driverState{open: []openBlock{{b, true}, {c, false}}})
+	see(0, placeUnknown)
+	see(2, placeNotarized)
+	see(3, placeProposed)
+	if n := len(d.seens.open); n != 2 {
+		t.Errorf("%d blocks are remembered, 2 are open", n)
 	}
 }
