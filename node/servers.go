@@ -42,8 +42,8 @@ func (n *Node) startServers(g *errgroup.Group) error {
 		}
 		n.servers.rpc = server
 		mux := http.NewServeMux()
-		mux.HandleFunc("GET /healthz", n.serveHealth)
-		mux.HandleFunc("GET /readyz", n.serveReady)
+		mux.HandleFunc("GET /healthz", server.CheckHost(n.serveHealth))
+		mux.HandleFunc("GET /readyz", server.CheckHost(n.serveReady))
 		mux.Handle("/", server)
 		to := endpoint{name: "json-rpc", addr: addr, cert: n.cfg.RPC.TLSCert, key: n.cfg.RPC.TLSKey, limit: server.Listener}
 		if err := n.serve(g, to, mux); err != nil {

@@ -246,6 +246,7 @@ func TestHostAndOrigin(t *testing.T) {
 	t.Parallel()
 	const body = `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`
 	closed, open := newFixture(t, options{}), newFixture(t, options{cfg: Config{CORS: []string{"https://wallet.example"}, Hosts: []string{"node.example"}}})
+	pattern := newFixture(t, options{cfg: Config{CORS: []string{"https://*.wallet.example"}}})
 	any := newFixture(t, options{cfg: Config{CORS: []string{"*"}, Hosts: []string{"*"}}})
 	for _, x := range []struct {
 		f      *fixture
@@ -277,6 +278,12 @@ func TestHostAndOrigin(t *testing.T) {
 		{open, "https://wallet.example", true},
 		{open, "https://evil.example", false},
 		{open, "http://wallet.example", false},
+		{open, "https://a.wallet.example", false},
+		{pattern, "https://a.wallet.example", true},
+		{pattern, "https://A.wallet.example", true},
+		{pattern, "https://wallet.example", false},
+		{pattern, "http://a.wallet.example", false},
+		{pattern, "https://a.wallet.example.evil.example", false},
 		{any, "https://evil.example", true},
 	} {
 		c, err := rpc.DialWebsocket(t.Context(), x.f.wsURL(), x.origin)

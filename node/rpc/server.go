@@ -92,7 +92,7 @@ type Server struct {
 	service *service
 	rpc     *rpc.Server
 	http    http.Handler
-	origins []string
+	cors    *cors.Cors
 	hosts   []string
 	busy    *places // of HTTP requests that are served
 	grants  []grant
@@ -116,7 +116,7 @@ func New(cfg Config, b Backend) (*Server, error) {
 	}
 	cancel := func() { end(); svc.heads.cancel() }
 	s := &Server{
-		service: svc, rpc: rpc.NewServer(), origins: cfg.CORS, hosts: cfg.Hosts,
+		service: svc, rpc: rpc.NewServer(), hosts: cfg.Hosts,
 		busy: newPlaces(limits.Concurrent), closed: cfg.RequireToken, stop: end,
 	}
 	s.rpc.SetBatchLimits(limits.Batch, limits.ResponseBytes)
@@ -144,10 +144,11 @@ func New(cfg Config, b Backend) (*Server, error) {
 		cancel()
 		return nil, fmt.Errorf("json-rpc: %w", err)
 	}
-	s.http = cors.New(cors.Options{
+	s.cors = cors.New(cors.Options{
 		AllowedOrigins: cfg.CORS, AllowOriginFunc: refuseAll(cfg.CORS),
 		AllowedMethods: []string{http.MethodPost}, AllowedHeaders: []string{"*"}, MaxAge: 600,
-	}).Handler(http.HandlerFunc(s.serveHTTP))
+	})
+	s.http = s.cors.Handler(http.HandlerFunc(s.serveHTTP))
 	go svc.heads.run(ctx)
 	return s, nil
 }
@@ -171,10 +172,21 @@ func (s *Server) Stop() {
 // ServeHTTP checks the host, the token and the origin, and tells HTTP from
 // WebSocket.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.hostAllowed(r.Host) {
-		http.Error(w, "invalid host specified: add it to rpc.hosts", http.StatusForbidden)
-		return
+	s.CheckHost(s.serve)(w, r)
+}
+
+// CheckHost has h answer only what names this machine by a name that it may have.
+func (s *Server) CheckHost(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !s.hostAllowed(r.Host) {
+			http.Error(w, "invalid host specified: add it to rpc.hosts", http.StatusForbidden)
+			return
+		}
+		h(w, r)
 	}
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	who, ok := s.identify(r)
 	if !ok {
 		s.service.meters.refused("token")
@@ -183,7 +195,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r = r.WithContext(withCaller(r.Context(), who))
 	if isWebSocket(r) {
-		if origin := r.Header.Get("Origin"); origin != "" && !s.originAllowed(origin) {
+		if r.Header.Get("Origin") != "" && !s.cors.OriginAllowed(r) {
 			http.Error(w, "origin not allowed: add it to rpc.cors", http.StatusForbidden)
 			return
 		}
@@ -222,8 +234,4 @@ func (s *Server) hostAllowed(host string) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.hosts, func(h string) bool { return h == "*" || strings.EqualFold(h, name) })
-}
-
-func (s *Server) originAllowed(origin string) bool {
-	return slices.ContainsFunc(s.origins, func(o string) bool { return o == "*" || strings.EqualFold(o, origin) })
 }
