@@ -109,6 +109,29 @@ func decode(b []byte, limit int, into any) error {
 	return nil
 }
 
+// counted checks, before an answer is decoded, that its lists have no more items
+// than most says of each: an item of one byte takes 24 and more in memory.
+func counted(raw []byte, most ...int) error {
+	fields, _, err := rlp.SplitList(raw)
+	for _, limit := range most {
+		var list []byte
+		if err == nil {
+			list, fields, err = rlp.SplitList(fields)
+		}
+		n := 0
+		if err == nil {
+			n, err = rlp.CountValues(list)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
+		if n > limit {
+			return refuse(ErrOversize, "%d items, at most %d", n, limit)
+		}
+	}
+	return nil
+}
+
 // MaxAnswerBytes bounds one encoded answer under a network's rules: a range may
 // take one block beyond its limit.
 func MaxAnswerBytes(rules *genesis.Rules) int {
@@ -119,6 +142,9 @@ func MaxAnswerBytes(rules *genesis.Rules) int {
 // DecodeBlocksAnswer reads a range within the limits. It says nothing of whether
 // it is true. Errors: ErrOversize, ErrMalformed.
 func DecodeBlocksAnswer(raw []byte, rules *genesis.Rules) (*BlocksAnswer, error) {
+	if err := counted(raw, MaxBlocks, light.MaxDescendants); err != nil {
+		return nil, err
+	}
 	a := new(BlocksAnswer)
 	if err := decode(raw, MaxAnswerBytes(rules), a); err != nil {
 		return nil, err
@@ -141,6 +167,9 @@ func DecodeBlocksAnswer(raw []byte, rules *genesis.Rules) (*BlocksAnswer, error)
 
 // DecodeEpochsAnswer is DecodeBlocksAnswer for the ends of epochs.
 func DecodeEpochsAnswer(raw []byte) (*EpochsAnswer, error) {
+	if err := counted(raw, MaxSteps); err != nil {
+		return nil, err
+	}
 	a := new(EpochsAnswer)
 	if err := decode(raw, MaxEpochsBytes+MaxStepBytes, a); err != nil {
 		return nil, err
@@ -153,6 +182,9 @@ func DecodeEpochsAnswer(raw []byte) (*EpochsAnswer, error) {
 
 // DecodeReceiptsAnswer is DecodeBlocksAnswer for receipts.
 func DecodeReceiptsAnswer(raw []byte, rules *genesis.Rules) (*ReceiptsAnswer, error) {
+	if err := counted(raw, MaxBlocks); err != nil {
+		return nil, err
+	}
 	a := new(ReceiptsAnswer)
 	if err := decode(raw, MaxAnswerBytes(rules), a); err != nil {
 		return nil, err
