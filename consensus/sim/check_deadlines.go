@@ -16,6 +16,9 @@ type viewOf struct {
 	view       uint64
 	entered    int64  // µs
 	armed      int64  // µs since when the view is seen armed, −1 = not
+	final      uint64 // last finalized view
+	finalSince int64  // µs; Δ' was another before
+	tipSince   int64  // µs when the block that a proposal builds on came; none is possible before
 	proposed   uint64 // highest view for which a proposal of an honest leader came
 }
 
@@ -40,8 +43,14 @@ func (c *deadlineCheck) stepped(nd *node, ev consensus.Event, eff *consensus.Eff
 	if x.view != s.View {
 		x.view, x.entered, x.armed = s.View, c.w.now, -1
 	}
+	if x.final != s.LastFinalizedView {
+		x.final, x.finalSince = s.LastFinalizedView, c.w.now
+	}
 	if e, ok := ev.(consensus.ProposalReceived); ok && c.w.nodes[c.w.set(nd.coreEpoch).members[e.Proposal.Vote.Signer]].honest() {
 		x.proposed = max(x.proposed, e.Proposal.Vote.View)
+	}
+	if e, ok := ev.(consensus.BlockDurable); ok && e.Block.Hash == s.Tip {
+		x.tipSince = c.w.now
 	}
 	if s.Armed && x.armed < 0 {
 		x.armed = c.w.now
@@ -96,12 +105,13 @@ func (c *deadlineCheck) late(nd *node, healed int64) {
 		}
 	}
 	most := (3*delta + 3*p.delta + p.minInterval) * millisecond * 101 / 100
-	if c.w.now-max(x.armed, healed) <= most {
+	since := max(x.armed, x.finalSince, x.tipSince, healed)
+	if c.w.now-since <= most {
 		return
 	}
 	if v := c.w.checks.votes.of(nd).votes[place{x.epoch, x.view}]; v != nil && (v.nullify || v.finalize.Kind != 0) {
 		return
 	}
 	c.w.violate("late", "n%d waits in view %d (final %d) for %.1f ms, Δ' is %d ms", nd.id, s.View, s.LastFinalizedView,
-		float64(c.w.now-max(x.armed, healed))/1000, delta)
+		float64(c.w.now-since)/1000, delta)
 }

@@ -4,13 +4,20 @@ package sim
 // every live honest node must have new final blocks. It restates the protocol's
 // promise: members meet in one view within a few resends; then at most f leaders
 // in a row fail, each costing a deadline that is capped; then one leader succeeds,
-// and whoever missed it hears of it by a resend or a poll.
+// and whoever missed it hears of it by a resend or a poll. Who is far behind, as a
+// restored disk is, walks back along parent hashes, one body after the other, each
+// a question, an answer and a sync, and then executes them.
 func (w *world) recoveryBound() int64 {
 	p := w.plan
 	deadline := 3 * p.deltaMax * millisecond
 	failing := int64(p.people-1) / 3
 	d := w.delta()
-	return p.pollEvery + 20*d + (failing+2)*(deadline+2*d) + p.maxSkew*millisecond
+	behind := int64(0)
+	if worst := w.stuck(); worst != nil {
+		behind = int64(w.highest() - worst.disk.durable.head().Height)
+	}
+	walk := 2 * (2*p.after.latencyHigh + p.after.syncHigh + p.after.executeHigh)
+	return p.pollEvery + 20*d + (failing+2)*(deadline+2*d) + p.maxSkew*millisecond + behind*walk
 }
 
 // liveness fails a run that has not recovered in time.
