@@ -135,7 +135,10 @@ type socketLink struct {
 }
 
 func dialSocket(ctx context.Context, target string) (*socketLink, error) {
-	conn, _, err := websocket.DefaultDialer.DialContext(ctx, target, nil)
+	conn, answer, err := websocket.DefaultDialer.DialContext(ctx, target, nil)
+	if answer != nil {
+		answer.Body.Close()
+	}
 	if err != nil {
 		return nil, err
 	}
