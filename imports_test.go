@@ -25,6 +25,7 @@ var arrows = map[string]struct {
 	"cairn/ledger/store":             {[]string{"cairn/crypto", "cairn/genesis", "cairn/ledger/trie", "cairn/ledger/chain"}, "the store knows neither consensus nor network"},
 	"cairn/ledger/snapshot":          {[]string{"cairn/crypto", "cairn/genesis", "cairn/ledger/trie", "cairn/ledger/chain", "cairn/ledger/store"}, "a snapshot is ranges and proofs: node asks peers for them and verifies the target"},
 	"cairn/ledger":                   {[]string{"cairn/crypto", "cairn/genesis", "cairn/ledger/trie", "cairn/ledger/chain", "cairn/ledger/pool", "cairn/ledger/store", "cairn/ledger/snapshot"}, "a finalization is opaque bytes to the ledger: node checks it"},
+	"cairn/ledger/store/storetest":   {nil, "a file system for tests"},
 	"cairn/light":                    {[]string{"cairn/crypto", "cairn/genesis", "cairn/consensus", "cairn/ledger/trie", "cairn/ledger/chain"}, "a light client has no ledger: everything is a function of what it is shown"},
 	"cairn/light/lighttest":          {[]string{"*"}, ""},
 	"cairn/p2p":                      {[]string{"cairn/crypto"}, "p2p moves bytes: validation is a callback"},
@@ -69,7 +70,7 @@ func TestImports(t *testing.T) {
 			if strings.HasPrefix(dep, "cairn/") && !allowed(rule.may, dep) {
 				t.Errorf("%s imports %s, but %s", pkg, dep, rule.why)
 			}
-			inMemory := pkg == "cairn/light/lighttest" && strings.HasSuffix(dep, "/vfs") // a disk for tests
+			inMemory := (pkg == "cairn/light/lighttest" || pkg == "cairn/ledger/store/storetest") && strings.HasSuffix(dep, "/vfs") // a disk for tests
 			if strings.HasPrefix(dep, "github.com/cockroachdb/pebble") && pkg != "cairn/ledger/store" && !inMemory {
 				t.Errorf("%s imports Pebble, but ledger/store is the only one that does: use its methods", pkg)
 			}

@@ -18,6 +18,7 @@ import (
 	"cairn/ledger"
 	"cairn/ledger/chain"
 	"cairn/ledger/store"
+	"cairn/ledger/store/storetest"
 	"cairn/light/lighttest"
 	"cairn/node/archive"
 )
@@ -123,7 +124,7 @@ func grow(t *testing.T, c *lighttest.Chain, mem *vfs.MemFS, write func(*vfs.MemF
 		}
 		return nil
 	})
-	st, err := store.Open(lossDir, lossOptions(errorfs.Wrap(mem, observe)))
+	st, err := store.Open(lossDir, lossOptions(storetest.FS(errorfs.Wrap(mem, observe))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"cairn/ledger"
 	"cairn/ledger/snapshot"
 	"cairn/ledger/store"
+	"cairn/ledger/store/storetest"
 )
 
 var (
@@ -161,7 +162,7 @@ func TestPowerLoss(t *testing.T) {
 		moments = append(moments, mem.CrashClone(cfg))
 		return nil
 	})
-	s, err := snapshot.Create("/data/joining", n.Spec, n.target(t, height), small(errorfs.Wrap(mem, observe)))
+	s, err := snapshot.Create("/data/joining", n.Spec, n.target(t, height), small(storetest.FS(errorfs.Wrap(mem, observe))))
 	check(t, err)
 	mu.Lock()
 	begun = true

@@ -13,6 +13,7 @@ import (
 
 	"cairn/crypto"
 	"cairn/ledger/chain"
+	"cairn/ledger/store/storetest"
 )
 
 // TestCheckpointPowerLoss: wherever the power is cut while a checkpoint is made
@@ -34,7 +35,7 @@ func TestCheckpointPowerLoss(t *testing.T) {
 		}
 		return nil
 	})
-	o := small(errorfs.Wrap(mem, observe))
+	o := small(storetest.FS(errorfs.Wrap(mem, observe)))
 	st := open(t, o)
 	if err := s.run(st); err != nil {
 		t.Fatal(err)

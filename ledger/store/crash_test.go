@@ -15,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/crypto"
+	"cairn/ledger/store/storetest"
 )
 
 // script is what a validator writes: for each height a few rival bodies, a
@@ -201,7 +202,7 @@ func TestPowerLoss(t *testing.T) {
 		moments = append(moments, part)
 		return nil
 	})
-	st := open(t, small(errorfs.Wrap(mem, observe)))
+	st := open(t, small(storetest.FS(errorfs.Wrap(mem, observe))))
 	mu.Lock()
 	opened = true
 	mu.Unlock()

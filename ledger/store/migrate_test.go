@@ -12,6 +12,7 @@ import (
 
 	"cairn/crypto"
 	"cairn/ledger/chain"
+	"cairn/ledger/store/storetest"
 )
 
 // toFormatOne rewrites a database of today as a program of format 1 wrote it, and
@@ -117,7 +118,7 @@ func TestMigrateFormatOne(t *testing.T) {
 		}
 		return nil
 	})
-	if err := open(t, small(errorfs.Wrap(mem, observe))).Close(); err != nil {
+	if err := open(t, small(storetest.FS(errorfs.Wrap(mem, observe)))).Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := checkMigrated(mem, s, more); err != nil {
