@@ -114,13 +114,15 @@ func diskFull(t *testing.T, dir string) {
 
 	// All of the disk at once, faster than the node looks.
 	l.fill(ballast, 0)
-	code := l.writeUntilDead(ballast)
+	code, noticed := l.writeUntilDead(ballast)
 	said, err := os.ReadFile(l.log.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := said[max(0, len(said)-2000):]
-	if code != exitStorage && code != 1 || !strings.Contains(string(said), "no space left on device") {
+	if noticed {
+		t.Log("a full disk: the node saw it before its log had to grow, and answered reads only")
+	} else if code != exitStorage && code != 1 || !strings.Contains(string(said), "no space left on device") {
 		t.Fatalf("exit code %d:\n%s", code, last)
 	}
 	t.Logf("a full disk: exit code %d\n%s", code, last)
@@ -312,11 +314,11 @@ func (l *lone) remove(path string) {
 // writeUntilDead keeps the disk full and sends transfers with much data, which the
 // node keeps on disk while they wait, until the process ends; it answers the exit
 // code.
-func (l *lone) writeUntilDead(ballast string) int {
+func (l *lone) writeUntilDead(ballast string) (code int, noticed bool) {
 	l.t.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- l.cmd.Wait() }()
-	deadline := time.NewTimer(60 * time.Second)
+	deadline := time.NewTimer(20 * time.Second)
 	defer deadline.Stop()
 	keys := genesis.DevelopmentAccounts()
 	signer := types.LatestSignerForChainID(new(big.Int).SetUint64(genesis.Development().ChainID))
@@ -338,9 +340,14 @@ func (l *lone) writeUntilDead(ballast string) int {
 		select {
 		case <-ended:
 			l.t.Logf("the process ended after %d rounds", n)
-			return l.cmd.ProcessState.ExitCode()
+			return l.cmd.ProcessState.ExitCode(), false
 		case <-deadline.C:
-			l.t.Fatal("it goes on with a full disk")
+			l.readsOnly() // or it goes on with a full disk
+			if err := l.cmd.Process.Kill(); err != nil {
+				l.t.Fatal(err)
+			}
+			<-ended
+			return 0, true
 		default:
 		}
 	}

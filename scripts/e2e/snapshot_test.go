@@ -120,6 +120,9 @@ func TestSnapshotJoin(t *testing.T) {
 		}
 		for i, c := range w.clients {
 			got, err := testnet.BlockAt(ctx, c, h)
+			if i == len(w.clients)-1 && h < top && err != nil && strings.Contains(err.Error(), "is not kept here") {
+				continue // below the snapshot that node4 joined by
+			}
 			if err != nil || got == nil || got.Hash != want.Hash || got.StateRoot != want.StateRoot {
 				t.Fatalf("height %d of %s: %+v, %v; want %s", h, w.Nodes[i].Name, got, err, want.Hash)
 			}
