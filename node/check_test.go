@@ -91,6 +91,15 @@ func TestCheck(t *testing.T) {
 			}
 		}
 	}
+	// hashOf gives a block's hash, by the order of the hashes, another height.
+	hashOf := func(height func(heights [][]byte) []byte) func(*testing.T, *pebble.DB) {
+		return func(t *testing.T, db *pebble.DB) {
+			keys, values := rows(t, db, 'i')
+			if err := db.Set(keys[0], height(values), pebble.Sync); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	extra := func(key, value []byte) func(*testing.T, *pebble.DB) {
 		return func(t *testing.T, db *pebble.DB) {
 			if err := db.Set(key, value, pebble.Sync); err != nil {
@@ -133,7 +142,8 @@ func TestCheck(t *testing.T) {
 		"body gone":            {gone('b', 1), "body 1: "},
 		"final hash":           {last('c', -1), "block"},
 		"final hash gone":      {gone('c', 1), "block 1: "},
-		"height by hash":       {last('i', -1), "is not final"},
+		"height by hash":       {hashOf(func(heights [][]byte) []byte { return heights[1] }), "is not final"},
+		"height above head":    {hashOf(func(heights [][]byte) []byte { return flip(heights[0], 0) }), "not in the store"},
 		"certificate":          {last('f', -1), "signature"},
 		"certificate torn":     {extra(append([]byte{'f'}, 0, 0, 0, 0, 0, 0, 0, 1), []byte{1}), "certificate 1: "},
 		"certificate gone":     {gone('f', -1), "has no finalization"},

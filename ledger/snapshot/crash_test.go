@@ -140,7 +140,7 @@ func disjoint(a, b []snapshot.Segment) bool {
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	r := random(t)
-	n := newNetwork(t, 120)
+	n := newNetwork(t, 300)
 	height := n.grow()
 	src, err := n.dir.Open(height)
 	check(t, err)
@@ -167,9 +167,9 @@ func TestPowerLoss(t *testing.T) {
 	mu.Lock()
 	begun = true
 	mu.Unlock()
-	check(t, fetch(src, s, 4, 150))
+	check(t, fetch(src, s, 4, 100))
 	check(t, s.Finish(context.Background()))
-	if len(moments) < 100 {
+	if len(moments) < 60 { // about 125; answers that come together may share a write
 		t.Fatalf("only %d moments", len(moments))
 	}
 	resumed, complete := 0, 0
