@@ -157,7 +157,12 @@ func TestValidatorRestarts(t *testing.T) {
 		eventually(t, "the loss is seen", func() bool { return !hasPeer(hosts[i], hosts[1].ID()) })
 	}
 	began := time.Now()
-	again := startHost(t, cfg, boxes[1].handlers()) // knows nobody: the others must dial it
+	var again *Host // knows nobody: the others must dial it
+	eventually(t, "its port is free", func() bool { // somebody's connection may have it for a while
+		again, err = New(context.Background(), cfg, boxes[1].handlers())
+		return err == nil
+	})
+	t.Cleanup(func() { closeHost(t, again) })
 	again.SetValidators([]peer.ID{hosts[0].ID(), hosts[1].ID(), hosts[2].ID()})
 	for _, i := range []int{0, 2} {
 		eventually(t, "frames flow again", func() bool {
@@ -216,15 +221,16 @@ func TestSlowConsensusFrame(t *testing.T) {
 	// Without a stream of its own, which would end the one below.
 	hosts[1].SetValidators([]peer.ID{hosts[0].ID()})
 	s := openStream(t, hosts[1], hosts[0], "consensus")
-	s.Write([]byte{0, 0}) // and never the rest
+	before := hosts[0].Metrics()["streams_slow_total"] // on a busy machine others may be slow, too
+	s.Write([]byte{0, 0})                              // and never the rest
 	expectEnd(t, s)
-	eventually(t, "it is counted", func() bool { return hosts[0].Metrics()["streams_slow_total"] == 1 })
+	eventually(t, "it is counted", func() bool { return hosts[0].Metrics()["streams_slow_total"] > before })
 }
 
 // openStream opens a raw stream of one of the network's protocols.
 func openStream(t testing.TB, from, to *Host, name string) network.Stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s, err := from.host.NewStream(ctx, to.ID(), from.protocol(name))
 	if err != nil {
@@ -237,7 +243,7 @@ func openStream(t testing.TB, from, to *Host, name string) network.Stream {
 // expectEnd waits until the other side ends the stream.
 func expectEnd(t testing.TB, s network.Stream) {
 	t.Helper()
-	s.SetReadDeadline(time.Now().Add(10 * time.Second))
+	s.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, s); isTimeout(err) {
 		t.Fatal("the stream was left open")
 	}

@@ -38,11 +38,15 @@ func mesh(t testing.TB, n int, change func(i int, cfg *Config)) ([]*Host, []*inb
 
 func TestGossipReachesAllOnce(t *testing.T) {
 	t.Parallel()
-	const n, each = 5, 400
+	const n, each, together = 5, 400, 20
 	hosts, boxes := mesh(t, n, func(_ int, cfg *Config) { cfg.BatchBytes = 4 << 10 })
-	for i := range each {
+	for i := range each / together {
 		for j, h := range hosts {
-			h.PublishTransactions(bytes.Repeat([]byte(fmt.Sprintf("%d/%04d", j, i)), 20))
+			var raws [][]byte
+			for k := range together {
+				raws = append(raws, bytes.Repeat([]byte(fmt.Sprintf("%d/%04d", j, i*together+k)), 20))
+			}
+			h.PublishTransactions(raws...)
 		}
 	}
 	for j, h := range hosts {
@@ -70,7 +74,8 @@ func TestGossipReachesAllOnce(t *testing.T) {
 			t.Fatalf("node %d got %q", j, got)
 		}
 	}
-	if m := hosts[0].Metrics(); m["transactions_published_total"] != each || m["batches_published_total"] >= each/2 {
+	// However slowly they came: what came together left in one batch or two.
+	if m := hosts[0].Metrics(); m["transactions_published_total"] != each || m["batches_published_total"] > 2*each/together {
 		t.Errorf("not batched: %d transactions in %d batches", m["transactions_published_total"], m["batches_published_total"])
 	}
 }
@@ -91,16 +96,23 @@ func TestGossipKeepsOrder(t *testing.T) {
 }
 
 // TestOneTransactionLeavesAtOnce: no batch delay when there is nothing to wait
-// for.
+// for. One that waited would take a second every time; a busy machine may at
+// times.
 func TestOneTransactionLeavesAtOnce(t *testing.T) {
 	t.Parallel()
 	hosts, boxes := mesh(t, 2, func(_ int, cfg *Config) { cfg.BatchDelay = time.Second })
-	began := time.Now()
-	hosts[0].PublishTransactions([]byte("alone"))
-	eventually(t, "the transaction", func() bool { return len(boxes[1].got(&boxes[1].transactions)) == 1 })
-	if d := time.Since(began); d > 900*time.Millisecond {
-		t.Fatalf("it waited %s", d)
+	var took []time.Duration
+	for i := range 10 {
+		began := time.Now()
+		hosts[0].PublishTransactions(fmt.Append(nil, "alone ", i))
+		eventually(t, "the transaction", func() bool { return len(boxes[1].got(&boxes[1].transactions)) == i+1 })
+		took = append(took, time.Since(began))
+		if took[i] < time.Second {
+			return
+		}
+		time.Sleep(2 * time.Second) // the sender rests for BatchDelay after each batch
 	}
+	t.Fatalf("they waited %s", took)
 }
 
 func TestVerdicts(t *testing.T) {

@@ -181,7 +181,8 @@ func (h *Host) guard(f func(network.Stream) (closed bool)) network.StreamHandler
 	}
 }
 
-// Close disconnects from all peers and remembers them. It takes at most 2 s.
+// Close disconnects from all peers and remembers them. It takes milliseconds, and
+// gives up with an error after closeLimit, should a connection not end.
 //
 // Whoever calls while another call runs waits for it: when Close returns, no
 // handler runs any more and nothing is written.

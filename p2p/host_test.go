@@ -74,22 +74,22 @@ func startHost(t testing.TB, cfg Config, handlers Handlers) *Host {
 
 func closeHost(t testing.TB, h *Host) {
 	t.Helper()
-	began := time.Now()
-	if err := h.Close(); err != nil {
+	if err := h.Close(); err != nil { // also when it took longer than closeLimit
 		t.Errorf("close: %v", err)
 	}
-	if d := time.Since(began); d > 2*time.Second {
-		t.Errorf("close took %s", d)
-	}
 }
+
+// patience is how long a test waits for what must come: a busy machine is no
+// fault.
+const patience = time.Minute
 
 // eventually polls until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -97,7 +97,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func connect(t testing.TB, a, b *Host) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := a.Connect(ctx, b.ListenAddrs()[0]); err != nil {
 		t.Fatalf("connect: %v", err)

@@ -49,23 +49,27 @@ func TestChild(t *testing.T) {
 // startChild answers the process and its listen address.
 func startChild(t *testing.T, listen, boot string) (*exec.Cmd, string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestChild$")
-	cmd.Env = append(os.Environ(), childListen+"="+listen, childDials+"="+boot)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if addr, ok := strings.CutPrefix(lines.Text(), "listening "); ok {
-			return cmd, addr
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestChild$")
+		cmd.Env = append(os.Environ(), childListen+"="+listen, childDials+"="+boot)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
 		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+		})
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if addr, ok := strings.CutPrefix(lines.Text(), "listening "); ok {
+				return cmd, addr
+			}
+			t.Log("child: " + lines.Text())
+		}
+		// Somebody's connection may have the port of the one before for a while.
 	}
 	t.Fatal("the child did not start")
 	return nil, ""

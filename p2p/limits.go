@@ -54,7 +54,7 @@ const (
 	maxBans           = 4096
 	banThreshold      = 100
 	chargeHalfLife    = time.Minute
-	closeLimit        = 1500 * time.Millisecond
+	closeLimit        = 5 * time.Second
 	maxPreHandshakeIP = 256 // connections per address before the peer's identity is known
 )
 

@@ -134,7 +134,7 @@ func TestLeftConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(box.got(&box.consensus))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := gone.Connect(ctx, stays.ListenAddrs()[0]); err != nil {
 		t.Fatal(err)

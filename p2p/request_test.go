@@ -14,20 +14,24 @@ import (
 
 func TestRequests(t *testing.T) {
 	t.Parallel()
-	cancelled := make(chan struct{})
+	begun, cancelled := make(chan struct{}, 1), make(chan struct{}, 2)
 	server := startHost(t, testConfig(t, 0), Handlers{Requests: map[string]Request{
 		"echo":   func(_ context.Context, _ peer.ID, req []byte) ([]byte, error) { return req, nil },
 		"large":  func(context.Context, peer.ID, []byte) ([]byte, error) { return make([]byte, 16<<20), nil },
 		"larger": func(context.Context, peer.ID, []byte) ([]byte, error) { return make([]byte, 16<<20+1), nil },
 		"fails":  func(context.Context, peer.ID, []byte) ([]byte, error) { return nil, errors.New("a secret") },
 		"hangs": func(ctx context.Context, _ peer.ID, _ []byte) ([]byte, error) {
+			select {
+			case begun <- struct{}{}:
+			default: // the one before may not have come before its deadline
+			}
 			<-ctx.Done()
-			close(cancelled)
+			cancelled <- struct{}{}
 			return nil, ctx.Err()
 		},
 	}})
 	cfg := testConfig(t, 1)
-	cfg.RequestTimeout = 5 * time.Second
+	cfg.RequestTimeout = patience
 	client := startHost(t, cfg, Handlers{})
 	connect(t, client, server)
 	ctx := context.Background()
@@ -65,11 +69,19 @@ func TestRequests(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 	defer cancel()
 	if _, err := client.Request(short, to, "hangs", nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("cancelled request: %v", err)
+		t.Errorf("a request past its deadline: %v", err)
+	}
+	leaving, leave := context.WithCancel(ctx)
+	go func() {
+		<-begun
+		leave()
+	}()
+	if _, err := client.Request(leaving, to, "hangs", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a request that was given up: %v", err)
 	}
 	select {
 	case <-cancelled: // the server's work ends with the request
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the handler was not cancelled")
 	}
 }
@@ -120,7 +132,7 @@ func TestRequestRate(t *testing.T) {
 	client := startHost(t, testConfig(t, 1), Handlers{})
 	connect(t, client, server)
 	var err error
-	for range 10 { // some of the allowance went to asking for peers
+	for range 100 { // some of the allowance went to asking for peers
 		if _, err = client.Request(context.Background(), server.ID(), "echo", nil); err != nil {
 			break
 		}
@@ -175,8 +187,9 @@ func TestBadRequestFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := testConfig(t, 0)
-			cfg.waits = defaultWaits
-			cfg.waits.request = 200 * time.Millisecond
+			if cfg.waits = defaultWaits; name == "slow" {
+				cfg.waits.request = 200 * time.Millisecond
+			}
 			server := startHost(t, cfg, Handlers{Requests: map[string]Request{
 				"echo": func(_ context.Context, _ peer.ID, req []byte) ([]byte, error) {
 					t.Error("handed over")
