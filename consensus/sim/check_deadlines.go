@@ -1,6 +1,9 @@
 package sim
 
-import "cairn/consensus"
+import (
+	"cairn/consensus"
+	"cairn/crypto"
+)
 
 // deadlineCheck: nobody gives a view up early without a reason that the rules
 // know, and after healing nobody waits longer than the rules say.
@@ -14,12 +17,12 @@ type viewOf struct {
 	generation uint32
 	epoch      uint32
 	view       uint64
-	entered    int64  // µs
-	armed      int64  // µs since when the view is seen armed, −1 = not
-	final      uint64 // last finalized view
-	finalSince int64  // µs; Δ' was another before
-	tipSince   int64  // µs when the block that a proposal builds on came; none is possible before
-	proposed   uint64 // highest view for which a proposal of an honest leader came
+	entered    int64                 // µs
+	armed      int64                 // µs since when the view is seen armed, −1 = not
+	final      uint64                // last finalized view
+	finalSince int64                 // µs; Δ' was another before
+	came       map[crypto.Hash]int64 // µs, since when a block is here: deadlines run from when one can be built on
+	proposed   uint64                // highest view for which a proposal of an honest leader came
 }
 
 func (c *deadlineCheck) of(nd *node) *viewOf {
@@ -31,7 +34,10 @@ func (c *deadlineCheck) of(nd *node) *viewOf {
 
 // started notes a new core: it counts its deadlines from there.
 func (c *deadlineCheck) started(nd *node) {
-	*c.of(nd) = viewOf{generation: nd.generation, epoch: nd.coreEpoch, view: nd.status.View, entered: c.w.now, armed: -1}
+	*c.of(nd) = viewOf{
+		generation: nd.generation, epoch: nd.coreEpoch, view: nd.status.View, entered: c.w.now, armed: -1,
+		came: map[crypto.Hash]int64{},
+	}
 }
 
 // stepped notes entries, and looks at nullify votes just signed. A view may be
@@ -46,11 +52,17 @@ func (c *deadlineCheck) stepped(nd *node, ev consensus.Event, eff *consensus.Eff
 	if x.final != s.LastFinalizedView {
 		x.final, x.finalSince = s.LastFinalizedView, c.w.now
 	}
-	if e, ok := ev.(consensus.ProposalReceived); ok && c.w.nodes[c.w.set(nd.coreEpoch).members[e.Proposal.Vote.Signer]].honest() {
-		x.proposed = max(x.proposed, e.Proposal.Vote.View)
+	switch e := ev.(type) {
+	case consensus.ProposalReceived:
+		if c.w.nodes[c.w.set(nd.coreEpoch).members[e.Proposal.Vote.Signer]].honest() {
+			x.proposed = max(x.proposed, e.Proposal.Vote.View)
+		}
+		x.comes(e.Proposal.Block.Hash, c.w.now)
+	case consensus.BlockDurable:
+		x.comes(e.Block.Hash, c.w.now)
 	}
-	if e, ok := ev.(consensus.BlockDurable); ok && e.Block.Hash == s.Tip {
-		x.tipSince = c.w.now
+	for _, h := range eff.FetchBlocks {
+		delete(x.came, h) // the core let it go
 	}
 	if s.Armed && x.armed < 0 {
 		x.armed = c.w.now
@@ -59,6 +71,13 @@ func (c *deadlineCheck) stepped(nd *node, ev consensus.Event, eff *consensus.Eff
 		if v := eff.Persist[i].Vote; v != nil && v.Kind == consensus.Nullify && nd.honest() {
 			c.early(nd, x, v)
 		}
+	}
+}
+
+// comes notes the first time that the body of a block comes.
+func (x *viewOf) comes(h crypto.Hash, now int64) {
+	if _, ok := x.came[h]; !ok && x.came != nil {
+		x.came[h] = now
 	}
 }
 
@@ -91,7 +110,8 @@ func (c *deadlineCheck) early(nd *node, x *viewOf, v *consensus.Vote) {
 }
 
 // late is called again and again after healing: 3Δ' after a view was armed and a
-// proposal allowed, its end has come.
+// proposal possible and allowed, its end has come; or at once, if a finalization
+// made Δ' shorter since.
 func (c *deadlineCheck) late(nd *node, healed int64) {
 	x, s, p := c.of(nd), &nd.status, c.w.plan
 	if !s.Voting || x.armed < 0 || x.view != s.View || x.epoch != nd.coreEpoch || x.generation != nd.generation || nd.self < 0 {
@@ -104,9 +124,9 @@ func (c *deadlineCheck) late(nd *node, healed int64) {
 			break
 		}
 	}
-	most := (3*delta + 3*p.delta + p.minInterval) * millisecond * 101 / 100
-	since := max(x.armed, x.finalSince, x.tipSince, healed)
-	if c.w.now-since <= most {
+	slack := 3 * c.w.delta() // to write the vote, and what else is being done
+	since := max(x.armed, x.came[s.Tip]+p.minInterval*millisecond, healed)
+	if c.w.now-since <= (3*delta*millisecond+slack)*101/100 || c.w.now-x.finalSince <= slack {
 		return
 	}
 	if v := c.w.checks.votes.of(nd).votes[place{x.epoch, x.view}]; v != nil && (v.nullify || v.finalize.Kind != 0) {

@@ -6,7 +6,9 @@ package sim
 // in a row fail, each costing a deadline that is capped; then one leader succeeds,
 // and whoever missed it hears of it by a resend or a poll. Who is far behind, as a
 // restored disk is, walks back along parent hashes, one body after the other, each
-// a question, an answer and a sync, and then executes them.
+// a question and an answer between what else it writes, and then executes and
+// commits them. Who does not answer costs it a timeout, once or, where an honest
+// one counted as deaf before healing, twice.
 func (w *world) recoveryBound() int64 {
 	p := w.plan
 	deadline := 3 * p.deltaMax * millisecond
@@ -16,8 +18,12 @@ func (w *world) recoveryBound() int64 {
 	if worst := w.stuck(); worst != nil {
 		behind = int64(w.highest() - worst.disk.durable.head().Height)
 	}
-	walk := 2 * (2*p.after.latencyHigh + p.after.syncHigh + p.after.executeHigh)
-	return p.pollEvery + 20*d + (failing+2)*(deadline+2*d) + p.maxSkew*millisecond + behind*walk
+	walk := 2*p.after.latencyHigh + p.after.executeHigh + 3*p.after.syncHigh
+	timeouts := int64(0)
+	if behind > 0 {
+		timeouts = 2 * int64(len(p.adversaries)+p.dead.count()) * requestFactor * d
+	}
+	return p.pollEvery + 20*d + (failing+2)*(deadline+2*d) + p.maxSkew*millisecond + timeouts + behind*walk
 }
 
 // liveness fails a run that has not recovered in time.

@@ -1,9 +1,11 @@
 package sim
 
-// silence waits until no consensus message is sent for a while, with every
-// transaction final and every live honest node at the same height.
+// silence waits until no consensus message is sent or on its way for a while, with
+// every transaction final and every live honest node at the same height. One that
+// was sent before healing may take its time: a nullify that comes late arms whom
+// it reaches, as if it had just been sent.
 func (c *checks) silence(w *world, s *stage) {
-	if s.sent != w.sent {
+	if s.sent != w.sent || w.flying > 0 {
 		s.sent, s.silence = w.sent, w.now
 	}
 	pending := !w.live(func(nd *node) bool { return len(nd.pool) == 0 })

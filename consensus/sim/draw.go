@@ -105,6 +105,9 @@ func (p *plan) drawTiming(r *rng) {
 		executeLow: 0, executeHigh: d / []int64{8, 20, 100}[r.intn(3)],
 		syncLow: d / 1000, syncHigh: d / []int64{8, 20, 200}[r.intn(3)],
 	}
+	if p.dark {
+		p.after.fit(p.delta * millisecond) // Δ was drawn anew since
+	}
 	p.before = p.after
 	p.before.loss = []int{0, 0, 5, 50, 150, 300}[r.intn(6)]
 	p.before.duplicate = []int{0, 0, 20, 200}[r.intn(4)]

@@ -16,6 +16,16 @@ func (p *plan) drawDark(r *rng) {
 	p.pollEvery, p.closeEvery, p.heartbeat = 5*second, 0, 0
 }
 
+// fit makes times no longer than Δ covers with room to spare. A block is notarized
+// on one member up to two delays and two syncs before it is final there; where that
+// takes longer than Δ, each block arms the view after it, and an idle network goes
+// on making empty ones.
+func (p *profile) fit(delta int64) {
+	p.latencyHigh, p.executeHigh, p.syncHigh = min(p.latencyHigh, delta/4), min(p.executeHigh, delta/8), min(p.syncHigh, delta/8)
+	p.latencyLow = min(p.latencyLow, p.latencyHigh)
+	p.syncLow = min(p.syncLow, p.syncHigh)
+}
+
 // drawHour takes the quorum away for an hour: members are dead, or cut in parts
 // none of which is one, or alive and never shown a notarization, so that view
 // after view is nullified.

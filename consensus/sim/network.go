@@ -67,6 +67,9 @@ func (n *network) send(from, to int, p *packet) {
 			delay += w.rng.between(0, pr.spikeHigh)
 		}
 		w.queue.push(event{at: w.now + delay, kind: evDeliver, node: int32(to), packet: p})
+		if p.message != nil {
+			w.flying++
+		}
 	}
 }
 

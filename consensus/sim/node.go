@@ -54,6 +54,7 @@ type node struct {
 	known     map[uint32]bool // in the pool or final
 	working   bool            // last WorkPending
 	wanted    []want
+	deaf      nodeSet                // peers that have not answered since a question for a body timed out
 	loose     map[crypto.Hash]*block // bodies on their way to the disk
 	reported  map[int]bool           // members that told an observer their view
 	toldAt    map[int]int64          // by peer: when it was last answered across epochs
@@ -97,7 +98,7 @@ func (nd *node) start() {
 	nd.reported = map[int]bool{}
 	nd.monoBase = w.rng.between(1, 1000)
 	nd.busy, nd.paused, nd.atWork, nd.ticking, nd.working, nd.crashArmed = false, false, false, false, false, false
-	nd.inbox, nd.wanted, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, 0, nil, nil
+	nd.inbox, nd.wanted, nd.deaf, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, nodeSet{}, 0, nil, nil
 	nd.executed, nd.toldAt = map[crypto.Hash]bool{}, map[int]int64{}
 	nd.known, nd.pool = map[uint32]bool{}, nil
 	nd.loose = map[crypto.Hash]*block{}

@@ -9,6 +9,8 @@ import (
 type want struct {
 	hash  crypto.Hash
 	tries int
+	peer  int     // that was asked last
+	asked nodeSet // and all before it
 }
 
 // Limits of requests.
@@ -60,10 +62,29 @@ func (nd *node) want(h crypto.Hash) {
 	}
 }
 
+// source is the peer to ask for a body: the drawn one, or the next that was not
+// asked for it yet and that answered when it was last asked for anything. Else each
+// body of a long walk would wait again for a member that is dead. The last try is
+// open to all: who was deaf may be the only one that has the body.
+func (nd *node) source(drawn int, x *want) int {
+	avoid := x.asked
+	if x.tries < wantTries {
+		avoid = avoid.union(nd.deaf)
+	}
+	all := len(nd.w.nodes)
+	for i := range all {
+		if peer := (drawn + i) % all; peer != nd.id && !avoid.has(peer) {
+			return peer
+		}
+	}
+	return drawn
+}
+
 // timedOut asks the next peer if the one asked in a try has not answered.
 func (nd *node) timedOut(h crypto.Hash, try int) {
 	for _, x := range nd.wanted {
 		if x.hash == h && x.tries == try {
+			nd.deaf = nd.deaf.with(x.peer)
 			nd.seek(h)
 			return
 		}
@@ -83,7 +104,9 @@ func (nd *node) seek(h crypto.Hash) {
 			return
 		}
 		x.tries++
-		nd.ask(nd.randomPeer(), &request{block: h})
+		x.peer = nd.source(nd.randomPeer(), x)
+		x.asked = x.asked.with(x.peer)
+		nd.ask(x.peer, &request{block: h})
 		nd.w.queue.push(event{
 			at: nd.w.now + requestFactor*nd.w.delta(), kind: evSeek, node: int32(nd.id), generation: nd.generation,
 			arg: int64(x.tries), packet: &packet{request: &request{block: h}},
@@ -178,6 +201,7 @@ func (nd *node) certificates(from, to uint64) []consensus.Certificate {
 // from nobody: the core answers a straggler's certificates with better ones. Blocks and certificates are what they claim to be:
 // hashes and signatures were checked.
 func (nd *node) accept(from int, r *response) {
+	nd.deaf = nd.deaf.without(setOf(from))
 	switch {
 	case r.chain:
 		nd.enqueue(input{chain: r})

@@ -82,6 +82,8 @@ func (s nodeSet) with(i int) nodeSet {
 	return s
 }
 
+func (s nodeSet) union(o nodeSet) nodeSet { return nodeSet{s.low | o.low, s.high | o.high} }
+
 func (s nodeSet) without(o nodeSet) nodeSet { return nodeSet{s.low &^ o.low, s.high &^ o.high} }
 
 func (s nodeSet) count() int { return bits.OnesCount64(s.low) + bits.OnesCount64(s.high) }

@@ -68,6 +68,7 @@ type world struct {
 	submitted uint32 // transactions so far
 	steps     uint64
 	sent      uint64 // consensus messages handed to the network
+	flying    int    // of them, deliveries still to come
 	trace     trace
 	coverage  Coverage
 }
@@ -181,6 +182,9 @@ func (w *world) handle(e *event) {
 		w.advance()
 		return
 	case evDeliver:
+		if e.packet.message != nil {
+			w.flying--
+		}
 		w.nodes[e.node].deliver(e.packet)
 		return
 	}
