@@ -43,6 +43,8 @@ type network struct {
 	blocks blocksync.Server
 	state  *statesync.Server
 
+	asking sync.WaitGroup // requests under way, also those that nobody waits for any more
+
 	mu      sync.Mutex
 	order   []peer.ID
 	answers map[peer.ID]func(name string, request, honest []byte) ([]byte, error)
@@ -72,6 +74,7 @@ func newNetwork(t testing.TB, accounts int, peers ...peer.ID) *network {
 	}
 	n.checkpoint()
 	t.Cleanup(func() {
+		n.asking.Wait()
 		check(t, n.state.Close())
 		dir.Close()
 	})
@@ -102,6 +105,8 @@ func (n *network) Peers() []peer.ID {
 }
 
 func (n *network) Request(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
+	n.asking.Add(1)
+	defer n.asking.Done()
 	n.mu.Lock()
 	n.asked[string(p)+"/"+name]++
 	answer := n.answers[p]

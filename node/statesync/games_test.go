@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"cairn/ledger/chain"
@@ -25,107 +26,115 @@ func (n *network) offer(height uint64) statesync.Offer {
 // gives nothing, costs a join its patience once.
 func TestEndlessOffers(t *testing.T) {
 	t.Parallel()
-	n := newNetwork(t, 100, "honest", "offers")
-	at := n.chain.Ledger.HeadInfo().Height
-	const newer = 40
-	for i := range newer {
-		n.pay(i, 1)
-	}
-	var offered atomic.Uint64
-	n.answers["offers"] = func(name string, _, _ []byte) ([]byte, error) {
-		if name != statesync.RequestSnapshots {
-			return nil, nil
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, 100, "honest", "offers")
+		at := n.chain.Ledger.HeadInfo().Height
+		const newer = 40
+		for i := range newer {
+			n.pay(i, 1)
 		}
-		return statesync.Encode(&statesync.OffersAnswer{Offers: []statesync.Offer{n.offer(at + min(offered.Add(1), newer))}}), nil
-	}
-	j := newJoiner(t, n)
-	j.cfg.Patience(300 * time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	height, err := statesync.Join(ctx, j.cfg)
-	check(t, err)
-	if height != at {
-		t.Errorf("joined at %d, the honest peer has %d", height, at)
-	}
-	j.same(at)
-	check(t, n.state.Close())
+		var offered atomic.Uint64
+		n.answers["offers"] = func(name string, _, _ []byte) ([]byte, error) {
+			if name != statesync.RequestSnapshots {
+				return nil, nil
+			}
+			return statesync.Encode(&statesync.OffersAnswer{Offers: []statesync.Offer{n.offer(at + min(offered.Add(1), newer))}}), nil
+		}
+		j := newJoiner(t, n)
+		j.cfg.Patience(300 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		height, err := statesync.Join(ctx, j.cfg)
+		check(t, err)
+		if height != at {
+			t.Errorf("joined at %d, the honest peer has %d", height, at)
+		}
+		j.same(at)
+		check(t, n.state.Close())
+	})
 }
 
 // TestOffBeat: a final block at a height at which nobody keeps snapshots is no
 // offer.
 func TestOffBeat(t *testing.T) {
 	t.Parallel()
-	n := newNetwork(t, 100, "offers")
-	spec := *n.chain.Spec
-	spec.Rules.CheckpointInterval = n.chain.Ledger.HeadInfo().Height + 1
-	j := newJoiner(t, n)
-	j.cfg.Spec = &spec
-	if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) || !errors.Is(n.liar("offers"), statesync.ErrUnasked) {
-		t.Errorf("%v; lied: %v", err, n.liar("offers"))
-	}
-	check(t, n.state.Close())
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, 100, "offers")
+		spec := *n.chain.Spec
+		spec.Rules.CheckpointInterval = n.chain.Ledger.HeadInfo().Height + 1
+		j := newJoiner(t, n)
+		j.cfg.Spec = &spec
+		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) || !errors.Is(n.liar("offers"), statesync.ErrUnasked) {
+			t.Errorf("%v; lied: %v", err, n.liar("offers"))
+		}
+		check(t, n.state.Close())
+	})
 }
 
 // TestSlowLook: a peer that takes its time to say what it serves holds nothing up.
 func TestSlowLook(t *testing.T) {
 	t.Parallel()
-	n := newNetwork(t, 300, "honest", "slow")
-	var looks, asked atomic.Int32
-	release := make(chan struct{})
-	n.answers["slow"] = func(name string, _, _ []byte) ([]byte, error) {
-		if name == statesync.RequestSnapshots && looks.Add(1) > 1 {
-			<-release
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, 300, "honest", "slow")
+		var looks, asked atomic.Int32
+		release := make(chan struct{})
+		n.answers["slow"] = func(name string, _, _ []byte) ([]byte, error) {
+			if name == statesync.RequestSnapshots && looks.Add(1) > 1 {
+				<-release
+			}
+			return nil, errGone
 		}
-		return nil, errGone
-	}
-	n.answers["honest"] = func(name string, _, honest []byte) ([]byte, error) {
-		if name == statesync.RequestAccounts {
-			asked.Add(1)
-			time.Sleep(200 * time.Millisecond) // in all ten times longer than until the second look
+		n.answers["honest"] = func(name string, _, honest []byte) ([]byte, error) {
+			if name == statesync.RequestAccounts {
+				asked.Add(1)
+				time.Sleep(200 * time.Millisecond) // in all ten times longer than until the second look
+			}
+			return honest, nil
 		}
-		return honest, nil
-	}
-	j := newJoiner(t, n)
-	j.cfg.Look(50 * time.Millisecond)
-	done := make(chan error, 1)
-	go func() {
-		_, err := statesync.Join(t.Context(), j.cfg)
-		done <- err
-	}()
-	deadline := time.Now().Add(20 * time.Second)
-	for asked.Load() < 32 && time.Now().Before(deadline) { // as many as there are segments
-		time.Sleep(time.Millisecond)
-	}
-	if got := asked.Load(); got < 32 || looks.Load() < 2 {
-		t.Errorf("%d segments were asked for while a look hung, %d looks", got, looks.Load())
-	}
-	close(release)
-	check(t, <-done)
-	check(t, n.state.Close())
+		j := newJoiner(t, n)
+		j.cfg.Look(50 * time.Millisecond)
+		done := make(chan error, 1)
+		go func() {
+			_, err := statesync.Join(t.Context(), j.cfg)
+			done <- err
+		}()
+		deadline := time.Now().Add(20 * time.Second)
+		for asked.Load() < 32 && time.Now().Before(deadline) { // as many as there are segments
+			time.Sleep(time.Millisecond)
+		}
+		if got := asked.Load(); got < 32 || looks.Load() < 2 {
+			t.Errorf("%d segments were asked for while a look hung, %d looks", got, looks.Load())
+		}
+		close(release)
+		check(t, <-done)
+		check(t, n.state.Close())
+	})
 }
 
 // TestCrumbs: a peer that alone goes on to serve a checkpoint, an account now and
 // then, does not keep a join there.
 func TestCrumbs(t *testing.T) {
 	t.Parallel()
-	n := newNetwork(t, 400, "crumbs")
-	at := n.chain.Ledger.HeadInfo().Height
-	n.answers["crumbs"] = func(name string, request, honest []byte) ([]byte, error) {
-		if name != statesync.RequestAccounts {
-			return honest, nil
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, 400, "crumbs")
+		at := n.chain.Ledger.HeadInfo().Height
+		n.answers["crumbs"] = func(name string, request, honest []byte) ([]byte, error) {
+			if name != statesync.RequestAccounts {
+				return honest, nil
+			}
+			q, err := statesync.DecodeRangeRequest(request)
+			check(t, err)
+			q.Bytes = 1
+			time.Sleep(200 * time.Millisecond)
+			return n.state.Accounts(t.Context(), statesync.Encode(q))
 		}
-		q, err := statesync.DecodeRangeRequest(request)
-		check(t, err)
-		q.Bytes = 1
-		time.Sleep(200 * time.Millisecond)
-		return n.state.Accounts(t.Context(), statesync.Encode(q))
-	}
-	j := newJoiner(t, n)
-	j.cfg.Patience(time.Second)
-	if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) {
-		t.Errorf("joining at %d: %v", at, err)
-	}
-	check(t, n.state.Close())
+		j := newJoiner(t, n)
+		j.cfg.Patience(time.Second)
+		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) {
+			t.Errorf("joining at %d: %v", at, err)
+		}
+		check(t, n.state.Close())
+	})
 }
 
 // TestOpenBounded: who asks for old checkpoints again and again does not keep

@@ -3,6 +3,7 @@ package statesync_test
 import (
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rlp"
@@ -122,68 +123,70 @@ func slotLies() map[string]func(r *snapshot.SlotRange) {
 // ends with what the honest peer has, and that is the state.
 func TestLies(t *testing.T) {
 	t.Parallel()
-	n := newNetwork(t, 150, "liar", "honest")
-	at := n.chain.Ledger.HeadInfo().Height
-	refused := func(name, request string, lie func(raw []byte) ([]byte, bool)) {
-		t.Helper()
-		var told atomic.Int32
-		n.mu.Lock()
-		clear(n.lied)
-		n.answers["liar"] = func(asked string, _, honest []byte) ([]byte, error) {
-			if asked != request {
-				return honest, nil
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, 150, "liar", "honest")
+		at := n.chain.Ledger.HeadInfo().Height
+		refused := func(name, request string, lie func(raw []byte) ([]byte, bool)) {
+			t.Helper()
+			var told atomic.Int32
+			n.mu.Lock()
+			clear(n.lied)
+			n.answers["liar"] = func(asked string, _, honest []byte) ([]byte, error) {
+				if asked != request {
+					return honest, nil
+				}
+				said, is := lie(honest)
+				if is {
+					told.Add(1)
+				}
+				return said, nil
 			}
-			said, is := lie(honest)
-			if is {
-				told.Add(1)
+			n.mu.Unlock()
+			for range 50 { // until the liar is the one who is asked
+				j := newJoiner(t, n)
+				if _, err := statesync.Join(t.Context(), j.cfg); err != nil {
+					t.Fatalf("%s: %s: %v", request, name, err)
+				}
+				j.same(at)
+				if told.Load() > 0 {
+					break
+				}
 			}
-			return said, nil
+			if told.Load() == 0 || n.liar("liar") == nil || n.liar("honest") != nil {
+				t.Errorf("%s: %s: told %d times; held to have lied: %v and %v", request, name, told.Load(), n.liar("liar"), n.liar("honest"))
+			}
 		}
-		n.mu.Unlock()
-		for range 50 { // until the liar is the one who is asked
-			j := newJoiner(t, n)
-			if _, err := statesync.Join(t.Context(), j.cfg); err != nil {
-				t.Fatalf("%s: %s: %v", request, name, err)
-			}
-			j.same(at)
-			if told.Load() > 0 {
-				break
-			}
+		for name, lie := range offerLies(n) {
+			refused(name, statesync.RequestSnapshots, func(raw []byte) ([]byte, bool) {
+				a, err := statesync.DecodeOffers(raw)
+				check(t, err)
+				lie(a)
+				return statesync.Encode(a), true
+			})
 		}
-		if told.Load() == 0 || n.liar("liar") == nil || n.liar("honest") != nil {
-			t.Errorf("%s: %s: told %d times; held to have lied: %v and %v", request, name, told.Load(), n.liar("liar"), n.liar("honest"))
+		for name, lie := range accountLies() {
+			refused(name, statesync.RequestAccounts, func(raw []byte) ([]byte, bool) {
+				r, err := snapshot.DecodeAccountRange(raw)
+				check(t, err)
+				if len(r.Accounts) < 3 || len(r.Proof) == 0 {
+					return raw, false
+				}
+				lie(r)
+				return encode(r), true
+			})
 		}
-	}
-	for name, lie := range offerLies(n) {
-		refused(name, statesync.RequestSnapshots, func(raw []byte) ([]byte, bool) {
-			a, err := statesync.DecodeOffers(raw)
-			check(t, err)
-			lie(a)
-			return statesync.Encode(a), true
-		})
-	}
-	for name, lie := range accountLies() {
-		refused(name, statesync.RequestAccounts, func(raw []byte) ([]byte, bool) {
-			r, err := snapshot.DecodeAccountRange(raw)
-			check(t, err)
-			if len(r.Accounts) < 3 || len(r.Proof) == 0 {
-				return raw, false
-			}
-			lie(r)
-			return encode(r), true
-		})
-	}
-	for name, lie := range slotLies() {
-		refused(name, statesync.RequestSlots, func(raw []byte) ([]byte, bool) {
-			r, err := snapshot.DecodeSlotRange(raw)
-			check(t, err)
-			lie(r)
-			return encode(r), true
-		})
-	}
-	for _, request := range []string{statesync.RequestSnapshots, statesync.RequestAccounts, statesync.RequestSlots} {
-		refused("no RLP", request, func([]byte) ([]byte, bool) { return []byte("junk"), true })
-	}
+		for name, lie := range slotLies() {
+			refused(name, statesync.RequestSlots, func(raw []byte) ([]byte, bool) {
+				r, err := snapshot.DecodeSlotRange(raw)
+				check(t, err)
+				lie(r)
+				return encode(r), true
+			})
+		}
+		for _, request := range []string{statesync.RequestSnapshots, statesync.RequestAccounts, statesync.RequestSlots} {
+			refused("no RLP", request, func([]byte) ([]byte, bool) { return []byte("junk"), true })
+		}
+	})
 }
 
 // FuzzWire: no bytes make a decoder panic, and what decodes is the only encoding
