@@ -101,7 +101,7 @@ func (n *Node) fillBelow(ctx context.Context, sets *blocksync.Sets, first, count
 	d := n.driver
 	count = min(count, first-1)
 	from := first - count
-	q := blocksync.Encode(&blocksync.BlocksRequest{From: from, Count: count, Bytes: fillBytes})
+	q := fetch.Encode(&blocksync.BlocksRequest{From: from, Count: count, Bytes: fillBytes})
 	blocks, _, err := fetch.Ask(ctx, d.sync.pool, fetch.Question[[]blocksync.Block]{
 		Name: blocksync.RequestBlocks, Request: q,
 		Check: func(_ peer.ID, raw []byte) ([]blocksync.Block, error) {
@@ -134,7 +134,7 @@ func (n *Node) fillWith(ctx context.Context, blocks []blocksync.Block) error {
 		part := blocks[max(0, len(blocks)-fillReceipts(blocks)):]
 		_, _, err := fetch.Ask(ctx, d.sync.pool, fetch.Question[struct{}]{
 			Name: blocksync.RequestReceipts,
-			Request: blocksync.Encode(&blocksync.BlocksRequest{
+			Request: fetch.Encode(&blocksync.BlocksRequest{
 				From: part[0].NumberU64(), Count: uint64(len(part)), Bytes: blocksync.MaxRangeBytes,
 			}),
 			Check: func(_ peer.ID, raw []byte) (struct{}, error) {

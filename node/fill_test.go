@@ -136,7 +136,7 @@ func TestReceiptLies(t *testing.T) {
 				panic(fmt.Sprint("an honest answer: ", err))
 			}
 			lie(a)
-			return blocksync.Encode(a)
+			return fetch.Encode(a)
 		}
 	}
 	for name, lie := range lies {

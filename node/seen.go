@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"cairn/crypto"
+	"cairn/node/fetch"
 	"cairn/node/rpc"
 )
 
@@ -55,27 +56,24 @@ var places = [...]string{
 
 // decodeSeenRequest reads a list of transaction hashes.
 func decodeSeenRequest(b []byte) ([]crypto.Hash, error) {
-	var hashes []crypto.Hash
-	if err := decode(b, maxSeenBytes, &hashes); err != nil {
+	hashes, err := fetch.Decode[[]crypto.Hash](b, maxSeenBytes, fetch.List(maxSeenHashes, fetch.Bytes(crypto.HashLength)))
+	if err != nil {
 		return nil, err
 	}
-	if len(hashes) > maxSeenHashes {
-		return nil, fmt.Errorf("%w: %d transactions, at most %d", errOversize, len(hashes), maxSeenHashes)
-	}
-	return hashes, nil
+	return *hashes, nil
 }
 
 // decodeSeenAnswer reads the places of n transactions, one byte each.
 func decodeSeenAnswer(b []byte, n int) ([]place, error) {
-	var raw []byte
-	if err := decode(b, maxSeenHashes+9, &raw); err != nil {
+	raw, err := fetch.Decode[[]byte](b, maxSeenHashes+9, fetch.Bytes(maxSeenHashes))
+	if err != nil {
 		return nil, err
 	}
-	if len(raw) != n {
-		return nil, fmt.Errorf("%w: places of %d transactions, asked for %d", errUnasked, len(raw), n)
+	if len(*raw) != n {
+		return nil, fmt.Errorf("%w: places of %d transactions, asked for %d", errUnasked, len(*raw), n)
 	}
 	out := make([]place, n)
-	for i, b := range raw {
+	for i, b := range *raw {
 		if int(b) >= len(places) {
 			return nil, fmt.Errorf("%w: place %d", errMalformed, b)
 		}

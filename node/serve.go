@@ -69,8 +69,8 @@ func (d *driver) serveBlock(_ context.Context, _ peer.ID, req []byte) ([]byte, e
 // serveCertificates answers the certificates that the core holds for a range of
 // views; for views at or below the last finalized one, the head's finalization.
 func (d *driver) serveCertificates(ctx context.Context, _ peer.ID, req []byte) ([]byte, error) {
-	var q certificatesRequest
-	if err := decode(req, maxSmallRequestBytes, &q); err != nil {
+	q, err := decodeCertificatesRequest(req)
+	if err != nil {
 		return nil, err
 	}
 	if q.To < q.From || q.To-q.From >= maxCertificateViews {

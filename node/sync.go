@@ -238,12 +238,11 @@ func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var a statusAnswer
-	if err := decode(raw, 2*maxCertificateBytes+chain.MaxHeaderBytes+maxSmallRequestBytes, &a); err != nil {
+	a, err := decodeStatus(raw)
+	if err != nil {
 		s.d.refuse(p, "status", err)
-		return nil, err
 	}
-	return &a, nil
+	return a, err
 }
 
 // catchUp replays until this node is near the head that a peer has proven.
@@ -449,7 +448,7 @@ func (s *syncer) follow(ctx context.Context, hash crypto.Hash) bool {
 		return false // an epoch ended meanwhile: true answers would look like lies
 	}
 	for _, p := range s.heardFirst(s.d.askable()) {
-		raw, err := s.d.host.Request(ctx, p, blocksync.RequestBlocks, blocksync.Encode(&blocksync.BlocksRequest{From: from, Count: followCount, Bytes: followBytes}))
+		raw, err := s.d.host.Request(ctx, p, blocksync.RequestBlocks, fetch.Encode(&blocksync.BlocksRequest{From: from, Count: followCount, Bytes: followBytes}))
 		if err != nil {
 			continue
 		}

@@ -3,10 +3,10 @@ package node
 import (
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/rlp"
-
 	"cairn/consensus"
 	"cairn/crypto"
+	"cairn/ledger/chain"
+	"cairn/node/fetch"
 )
 
 // Names of the requests between nodes; see docs/wire.md.
@@ -48,6 +48,15 @@ type statusAnswer struct {
 	Signs bool
 }
 
+// decodeStatus reads where a peer says that it stands. Nothing of it is verified.
+func decodeStatus(raw []byte) (*statusAnswer, error) {
+	hash, certificate := fetch.Bytes(crypto.HashLength), fetch.Bytes(maxCertificateBytes)
+	return fetch.Decode[statusAnswer](raw, 2*maxCertificateBytes+chain.MaxHeaderBytes+maxSmallRequestBytes, fetch.Fields(
+		hash, fetch.Number(), hash, fetch.Number(), fetch.Number(), certificate, fetch.Bytes(chain.MaxHeaderBytes),
+		fetch.Number(), fetch.Number(), certificate, fetch.Number(),
+	))
+}
+
 // certificatesRequest asks for the certificates of the views From to To of an
 // epoch.
 type certificatesRequest struct {
@@ -55,24 +64,8 @@ type certificatesRequest struct {
 	From, To uint64
 }
 
-// encode is RLP of a value that is known to encode.
-func encode(v any) []byte {
-	b, err := rlp.EncodeToBytes(v)
-	if err != nil {
-		panic(fmt.Sprintf("encode %T: %v", v, err))
-	}
-	return b
-}
-
-// decode reads exactly one RLP value of at most limit bytes.
-func decode(b []byte, limit int, into any) error {
-	if len(b) > limit {
-		return fmt.Errorf("%w: %d bytes, at most %d", errOversize, len(b), limit)
-	}
-	if err := rlp.DecodeBytes(b, into); err != nil {
-		return fmt.Errorf("%w: %v", errMalformed, err)
-	}
-	return nil
+func decodeCertificatesRequest(raw []byte) (*certificatesRequest, error) {
+	return fetch.Decode[certificatesRequest](raw, maxSmallRequestBytes, fetch.Fields(fetch.Number(), fetch.Number(), fetch.Number()))
 }
 
 func encodeCertificates(cs []consensus.Certificate) []byte {
@@ -84,15 +77,12 @@ func encodeCertificates(cs []consensus.Certificate) []byte {
 }
 
 func decodeCertificates(b []byte) ([]consensus.Certificate, error) {
-	var raws [][]byte
-	if err := decode(b, maxCertificates*maxCertificateBytes, &raws); err != nil {
+	raws, err := fetch.Decode[[][]byte](b, maxCertificates*maxCertificateBytes, fetch.List(maxCertificates, fetch.Bytes(maxCertificateBytes)))
+	if err != nil {
 		return nil, err
 	}
-	if len(raws) > maxCertificates {
-		return nil, fmt.Errorf("%w: %d certificates, at most %d", errOversize, len(raws), maxCertificates)
-	}
-	out := make([]consensus.Certificate, 0, len(raws))
-	for _, raw := range raws {
+	out := make([]consensus.Certificate, 0, len(*raws))
+	for _, raw := range *raws {
 		c, err := consensus.DecodeCertificate(raw)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %v", errMalformed, err)
@@ -102,13 +92,12 @@ func decodeCertificates(b []byte) ([]consensus.Certificate, error) {
 	return out, nil
 }
 
-// wireError is a rejection of what a peer sent.
-type wireError string
+// encode is the RLP of what is sent, and of small things that are stored.
+func encode(v any) []byte { return fetch.Encode(v) }
 
-func (e wireError) Error() string { return string(e) }
-
+// What peers send is refused for the reasons of fetch, also where it is no answer.
 const (
-	errOversize  = wireError("message is over its limit")
-	errMalformed = wireError("message does not decode")
-	errUnasked   = wireError("answer does not fit the question")
+	errOversize  = fetch.ErrOversize
+	errMalformed = fetch.ErrMalformed
+	errUnasked   = fetch.ErrUnasked
 )

@@ -22,10 +22,10 @@ func FuzzWire(f *testing.F) {
 	f.Add([]byte{0xc0})
 	f.Add([]byte{0xf9, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var status statusAnswer
-		again(t, "status", b, decode(b, len(b), &status), func() []byte { return encode(status) })
-		var ranges certificatesRequest
-		again(t, "certificates request", b, decode(b, len(b), &ranges), func() []byte { return encode(ranges) })
+		status, err := decodeStatus(b)
+		again(t, "status", b, err, func() []byte { return encode(status) })
+		ranges, err := decodeCertificatesRequest(b)
+		again(t, "certificates request", b, err, func() []byte { return encode(ranges) })
 		certs, err := decodeCertificates(b)
 		again(t, "certificates", b, err, func() []byte { return encodeCertificates(certs) })
 	})

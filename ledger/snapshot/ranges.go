@@ -100,8 +100,36 @@ func decode(b []byte, v any) error {
 	if len(b) > MaxAnswerBytes {
 		return refuse(ErrAnswer, "%d bytes, at most %d", len(b), MaxAnswerBytes)
 	}
+	if err := countNodes(b); err != nil {
+		return err
+	}
 	if err := rlp.DecodeBytes(b, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	return nil
+}
+
+// countNodes looks at how many nodes the proof of an encoded range has, before
+// they are decoded: an empty one is one byte there and a slice in memory. Leaves
+// are of a fixed length at least, so their bytes bound them.
+func countNodes(b []byte) error {
+	fields, _, err := rlp.SplitList(b)
+	if err == nil {
+		_, fields, err = rlp.SplitList(fields)
+	}
+	var nodes []byte
+	if err == nil {
+		nodes, _, err = rlp.SplitList(fields)
+	}
+	count := 0
+	if err == nil {
+		count, err = rlp.CountValues(nodes)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	if count > MaxProofNodes {
+		return refuse(ErrAnswer, "a proof of %d nodes, at most %d", count, MaxProofNodes)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"cairn/genesis"
 	"cairn/ledger/chain"
 	"cairn/light"
+	"cairn/node/fetch"
 )
 
 // Block is a block that is proven to be final.
@@ -25,7 +26,7 @@ type Block struct {
 // light.Trust.VerifyFinality and of consensus. All are the peer's fault.
 func (s *Sets) Check(from, count uint64, a *BlocksAnswer, rules *genesis.Rules) ([]Block, error) {
 	if n := uint64(len(a.Blocks)); n == 0 || n > count {
-		return nil, refuse(ErrUnasked, "%d blocks, %d were asked for", n, count)
+		return nil, fetch.Refuse(fetch.ErrUnasked, "%d blocks, %d were asked for", n, count)
 	}
 	out := make([]Block, 0, len(a.Blocks))
 	for i := range a.Blocks {
@@ -35,11 +36,11 @@ func (s *Sets) Check(from, count uint64, a *BlocksAnswer, rules *genesis.Rules) 
 		}
 		height := from + uint64(i)
 		if b.NumberU64() != height || i > 0 && b.ParentHash() != out[i-1].Hash() {
-			return nil, refuse(ErrUnasked, "block %d does not follow at height %d", b.NumberU64(), height)
+			return nil, fetch.Refuse(fetch.ErrUnasked, "block %d does not follow at height %d", b.NumberU64(), height)
 		}
 		trust, newest := s.At(height)
 		if trust == nil {
-			return nil, refuse(ErrUnasked, "block %d is of an epoch before those that are known", height)
+			return nil, fetch.Refuse(fetch.ErrUnasked, "block %d is of an epoch before those that are known", height)
 		}
 		if err := s.place(b, trust, newest); err != nil {
 			return nil, err
@@ -50,7 +51,7 @@ func (s *Sets) Check(from, count uint64, a *BlocksAnswer, rules *genesis.Rules) 
 				return nil, err
 			}
 		} else if chain.IsClosing(b.Header()) {
-			return nil, refuse(ErrUnproven, "closing block %d has no finalization of its own", height)
+			return nil, fetch.Refuse(ErrUnproven, "closing block %d has no finalization of its own", height)
 		}
 		out = append(out, block)
 		if chain.IsClosing(b.Header()) && newest {
@@ -70,14 +71,14 @@ func (s *Sets) place(b *types.Block, trust *light.Trust, newest bool) error {
 		return err
 	}
 	if extra.Epoch != trust.Epoch {
-		return refuse(ErrUnasked, "block %d is of epoch %d, not %d", b.NumberU64(), extra.Epoch, trust.Epoch)
+		return fetch.Refuse(fetch.ErrUnasked, "block %d is of epoch %d, not %d", b.NumberU64(), extra.Epoch, trust.Epoch)
 	}
 	if newest {
 		return nil
 	}
 	next := s.Of(trust.Epoch + 1)
 	if closes := b.NumberU64() == next.Height; closes && b.Hash() != next.Block || closes != chain.IsClosing(b.Header()) {
-		return refuse(ErrUnasked, "block %d is not the one that the end of epoch %d has", b.NumberU64(), trust.Epoch)
+		return fetch.Refuse(fetch.ErrUnasked, "block %d is not the one that the end of epoch %d has", b.NumberU64(), trust.Epoch)
 	}
 	return nil
 }
@@ -89,7 +90,7 @@ func finalizes(trust *light.Trust, hash crypto.Hash, raw []byte) (*consensus.Cer
 		return nil, err
 	}
 	if c.Block != hash || c.Epoch != trust.Epoch {
-		return nil, refuse(ErrUnasked, "the finalization names block %s of epoch %d, not %s of %d", c.Block, c.Epoch, hash, trust.Epoch)
+		return nil, fetch.Refuse(fetch.ErrUnasked, "the finalization names block %s of epoch %d, not %s of %d", c.Block, c.Epoch, hash, trust.Epoch)
 	}
 	return c, consensus.VerifyCertificate(trust.Network, trust.Epoch, trust.Set.Addresses(), c)
 }
@@ -98,12 +99,12 @@ func finalizes(trust *light.Trust, hash crypto.Hash, raw []byte) (*consensus.Cer
 func (s *Sets) proven(last Block, a *BlocksAnswer) error {
 	if last.Finalization != nil {
 		if len(a.Headers) > 0 || len(a.Finalization) > 0 {
-			return refuse(ErrUnasked, "a proof beside the finalization of the last block")
+			return fetch.Refuse(fetch.ErrUnasked, "a proof beside the finalization of the last block")
 		}
 		return nil
 	}
 	if len(a.Headers) == 0 || len(a.Finalization) == 0 {
-		return refuse(ErrUnproven, "block %d", last.NumberU64())
+		return fetch.Refuse(ErrUnproven, "block %d", last.NumberU64())
 	}
 	trust, _ := s.At(last.NumberU64())
 	_, err := trust.VerifyFinality(chain.EncodeHeader(last.Header()), a.Finalization, a.Headers)

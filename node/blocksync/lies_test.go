@@ -19,6 +19,7 @@ import (
 	"cairn/light"
 	"cairn/light/lighttest"
 	"cairn/node/blocksync"
+	"cairn/node/fetch"
 )
 
 // reblock changes the header of a block and answers its RLP.
@@ -248,7 +249,7 @@ func TestLies(t *testing.T) {
 				return raw, false
 			}
 			lie(a, certified)
-			return blocksync.Encode(a), true
+			return fetch.Encode(a), true
 		})
 	}
 	for name, lie := range epochLies(c) {
@@ -259,7 +260,7 @@ func TestLies(t *testing.T) {
 				return raw, false
 			}
 			lie(a)
-			return blocksync.Encode(a), true
+			return fetch.Encode(a), true
 		})
 	}
 	refused(t, "no RLP", blocksync.RequestBlocks, func([]byte) ([]byte, bool) { return []byte("junk"), true })
@@ -276,7 +277,7 @@ func TestProofLies(t *testing.T) {
 	check(t, err)
 	sets := blocksync.NewSets(start, nil)
 	fresh := func() *blocksync.BlocksAnswer {
-		raw, err := server.Blocks(t.Context(), blocksync.Encode(&blocksync.BlocksRequest{From: 1, Count: 5, Bytes: 1 << 20}))
+		raw, err := server.Blocks(t.Context(), fetch.Encode(&blocksync.BlocksRequest{From: 1, Count: 5, Bytes: 1 << 20}))
 		check(t, err)
 		a, err := blocksync.DecodeBlocksAnswer(raw, &c.Spec.Rules)
 		check(t, err)
@@ -318,12 +319,12 @@ func TestTooMuch(t *testing.T) {
 				return honest, err
 			}
 			a.Blocks[0].Body = make([]byte, 2<<20)
-			return blocksync.Encode(a), nil
+			return fetch.Encode(a), nil
 		}
 		j := newJoiner(t, c, w, nil)
 		check(t, j.join(t.Context(), c))
 		j.same(c)
-		if err := w.lied["liar"]; !errors.Is(err, blocksync.ErrUnasked) {
+		if err := w.lied["liar"]; !errors.Is(err, fetch.ErrUnasked) {
 			t.Errorf("lied: %v", err)
 		}
 	})

@@ -183,7 +183,7 @@ func (r *replay) fetch(ctx context.Context, s span) arrival {
 	}
 	v, _, err := fetch.Ask(ctx, r.cfg.Pool, fetch.Question[verified]{
 		Name:    RequestBlocks,
-		Request: Encode(&BlocksRequest{From: s.from, Count: s.count, Bytes: rangeBytes}),
+		Request: fetch.Encode(&BlocksRequest{From: s.from, Count: s.count, Bytes: rangeBytes}),
 		May: func(p peer.ID) bool {
 			if r.cfg.Have == nil {
 				return true
@@ -227,7 +227,7 @@ func fits(a *BlocksAnswer) error {
 		size += len(a.Blocks[i].Body) + len(a.Blocks[i].Finalization)
 	}
 	if size >= rangeBytes {
-		return refuse(ErrUnasked, "a further block after %d bytes, %d were asked for", size, rangeBytes)
+		return fetch.Refuse(fetch.ErrUnasked, "a further block after %d bytes, %d were asked for", size, rangeBytes)
 	}
 	return nil
 }

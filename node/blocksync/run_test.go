@@ -113,7 +113,7 @@ func TestHave(t *testing.T) {
 			if name == blocksync.RequestEpochs {
 				return honest, nil
 			}
-			return blocksync.Encode(&blocksync.BlocksAnswer{}), nil
+			return fetch.Encode(&blocksync.BlocksAnswer{}), nil
 		}
 		j := newJoiner(t, c, w, nil)
 		_, epoch := c.Ledger.Validators()

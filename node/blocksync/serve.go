@@ -9,6 +9,7 @@ import (
 	"cairn/ledger"
 	"cairn/ledger/chain"
 	"cairn/light"
+	"cairn/node/fetch"
 )
 
 // Server answers the requests of this package from a ledger. It holds nothing
@@ -47,7 +48,7 @@ func (s *Server) Blocks(ctx context.Context, req []byte) ([]byte, error) {
 	if err := s.prove(q.From, &answer); err != nil {
 		return nil, err
 	}
-	return Encode(&answer), nil
+	return fetch.Encode(&answer), nil
 }
 
 func (s *Server) block(height uint64) (b RangedBlock, err error) {
@@ -103,7 +104,7 @@ func (s *Server) Epochs(ctx context.Context, req []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Encode(&EpochsAnswer{Steps: steps}), nil
+	return fetch.Encode(&EpochsAnswer{Steps: steps}), nil
 }
 
 // Ends are the ends of the epochs from one upwards that are over, at most count
@@ -178,7 +179,7 @@ func (s *Server) Receipts(ctx context.Context, req []byte) ([]byte, error) {
 		}
 		answer.Blocks = append(answer.Blocks, raws)
 	}
-	return Encode(&answer), nil
+	return fetch.Encode(&answer), nil
 }
 
 // Finalization is what proves the final block at a height to others: the
@@ -198,10 +199,10 @@ func (s *Server) Finalization(height uint64) (headers [][]byte, certificate []by
 func decodeFinalization(raw []byte) (*consensus.Certificate, error) {
 	c, err := consensus.DecodeCertificate(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: %w", fetch.ErrMalformed, err)
 	}
 	if c.Kind != consensus.Finalize {
-		return nil, refuse(ErrUnasked, "a %s instead of a finalization", c.Kind.Noun())
+		return nil, fetch.Refuse(fetch.ErrUnasked, "a %s instead of a finalization", c.Kind.Noun())
 	}
 	return c, nil
 }

@@ -25,7 +25,7 @@ func (p *Pin) Holds(height uint64, hash crypto.Hash) error {
 	if p == nil || height != p.Height || hash == p.Hash {
 		return nil
 	}
-	return refuse(ErrTrusted, "block %d is %s here, the configuration trusts %s", height, hash, p.Hash)
+	return fetch.Refuse(ErrTrusted, "block %d is %s here, the configuration trusts %s", height, hash, p.Hash)
 }
 
 // Sets are the validator sets of consecutive epochs, each verified by the one
@@ -121,7 +121,7 @@ func (s *Sets) Walk(ctx context.Context, pool *fetch.Pool, to uint32, seen func(
 		}
 		found, _, err := fetch.Ask(ctx, pool, fetch.Question[ends]{
 			Name:    RequestEpochs,
-			Request: Encode(&EpochsRequest{From: uint64(last.Epoch), Count: min(MaxSteps, uint64(to-last.Epoch))}),
+			Request: fetch.Encode(&EpochsRequest{From: uint64(last.Epoch), Count: min(MaxSteps, uint64(to-last.Epoch))}),
 			Check: func(_ peer.ID, raw []byte) (e ends, err error) {
 				a, err := DecodeEpochsAnswer(raw)
 				if err != nil {
@@ -131,7 +131,7 @@ func (s *Sets) Walk(ctx context.Context, pool *fetch.Pool, to uint32, seen func(
 					return e, fetch.ErrAbsent
 				}
 				if uint64(len(a.Steps)) > uint64(to-last.Epoch) {
-					return e, refuse(ErrUnasked, "the ends of %d epochs, %d were asked for", len(a.Steps), to-last.Epoch)
+					return e, fetch.Refuse(fetch.ErrUnasked, "the ends of %d epochs, %d were asked for", len(a.Steps), to-last.Epoch)
 				}
 				e.steps = a.Steps
 				e.trusts, err = s.verify(last, a.Steps)

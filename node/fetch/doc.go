@@ -7,6 +7,9 @@
 // ever handed out, so whoever uses the answer may trust it. While a peer takes
 // long, a second one is asked the same.
 //
+// Decode reads a message only after it was held against a Shape, so that what it
+// takes in memory is bounded before any of it is taken.
+//
 // Nothing here knows what is asked for. It is used by block sync, snapshot sync
 // and the walk through the epochs.
 package fetch

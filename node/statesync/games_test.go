@@ -10,6 +10,7 @@ import (
 
 	"cairn/ledger/chain"
 	"cairn/ledger/store"
+	"cairn/node/fetch"
 	"cairn/node/statesync"
 )
 
@@ -38,7 +39,7 @@ func TestEndlessOffers(t *testing.T) {
 			if name != statesync.RequestSnapshots {
 				return nil, nil
 			}
-			return statesync.Encode(&statesync.OffersAnswer{Offers: []statesync.Offer{n.offer(at + min(offered.Add(1), newer))}}), nil
+			return fetch.Encode(&statesync.OffersAnswer{Offers: []statesync.Offer{n.offer(at + min(offered.Add(1), newer))}}), nil
 		}
 		j := newJoiner(t, n)
 		j.cfg.Patience(300 * time.Millisecond)
@@ -64,7 +65,7 @@ func TestOffBeat(t *testing.T) {
 		spec.Rules.CheckpointInterval = n.chain.Ledger.HeadInfo().Height + 1
 		j := newJoiner(t, n)
 		j.cfg.Spec = &spec
-		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) || !errors.Is(n.liar("offers"), statesync.ErrUnasked) {
+		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) || !errors.Is(n.liar("offers"), fetch.ErrUnasked) {
 			t.Errorf("%v; lied: %v", err, n.liar("offers"))
 		}
 		check(t, n.state.Close())
@@ -126,7 +127,7 @@ func TestCrumbs(t *testing.T) {
 			check(t, err)
 			q.Bytes = 1
 			time.Sleep(200 * time.Millisecond)
-			return n.state.Accounts(t.Context(), statesync.Encode(q))
+			return n.state.Accounts(t.Context(), fetch.Encode(q))
 		}
 		j := newJoiner(t, n)
 		j.cfg.Patience(time.Second)
@@ -145,7 +146,7 @@ func TestOpenBounded(t *testing.T) {
 	served := func(height uint64) bool {
 		hash, err := n.chain.Ledger.HashByHeight(height)
 		check(t, err)
-		raw, err := n.state.Accounts(t.Context(), statesync.Encode(&statesync.RangeRequest{Height: height, Hash: hash, To: [32]byte{0: 0xff}, Bytes: 1}))
+		raw, err := n.state.Accounts(t.Context(), fetch.Encode(&statesync.RangeRequest{Height: height, Hash: hash, To: [32]byte{0: 0xff}, Bytes: 1}))
 		check(t, err)
 		return len(raw) > 0
 	}

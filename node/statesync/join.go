@@ -349,11 +349,11 @@ func (j *joining) ask(ctx context.Context, seg snapshot.Segment) (short bool, er
 	ranged := RangeRequest{Height: j.height, Hash: j.target, Owner: seg.Owner, From: seg.From, To: seg.To, Bytes: snapshot.MaxRangeBytes}
 	switch seg.Kind {
 	case snapshot.Accounts:
-		question.Name, question.Request = RequestAccounts, Encode(&ranged)
+		question.Name, question.Request = RequestAccounts, fetch.Encode(&ranged)
 	case snapshot.Slots:
-		question.Name, question.Request = RequestSlots, Encode(&ranged)
+		question.Name, question.Request = RequestSlots, fetch.Encode(&ranged)
 	case snapshot.Code:
-		question.Name, question.Request = RequestCode, Encode(&CodeRequest{Height: j.height, Hash: j.target, Code: seg.Code})
+		question.Name, question.Request = RequestCode, fetch.Encode(&CodeRequest{Height: j.height, Hash: j.target, Code: seg.Code})
 	default:
 		return false, fmt.Errorf("a segment of kind %s", seg.Kind)
 	}

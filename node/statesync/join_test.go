@@ -12,6 +12,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"cairn/node/fetch"
 	"cairn/node/statesync"
 )
 
@@ -188,7 +189,7 @@ func TestIdle(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t, 50, "a")
 	at := n.chain.Ledger.HeadInfo()
-	ask := statesync.Encode(&statesync.RangeRequest{Height: at.Height, Hash: at.Hash, To: [32]byte{0: 0xff}, Bytes: math.MaxUint64})
+	ask := fetch.Encode(&statesync.RangeRequest{Height: at.Height, Hash: at.Hash, To: [32]byte{0: 0xff}, Bytes: math.MaxUint64})
 	synctest.Test(t, func(t *testing.T) {
 		open := func() bool {
 			s, err := n.dir.Open(at.Height) // once at a time

@@ -13,6 +13,7 @@ import (
 	"cairn/ledger/chain"
 	"cairn/ledger/snapshot"
 	"cairn/light/lighttest"
+	"cairn/node/fetch"
 	"cairn/node/statesync"
 )
 
@@ -161,7 +162,7 @@ func TestLies(t *testing.T) {
 				a, err := statesync.DecodeOffers(raw)
 				check(t, err)
 				lie(a)
-				return statesync.Encode(a), true
+				return fetch.Encode(a), true
 			})
 		}
 		for name, lie := range accountLies() {
@@ -185,30 +186,6 @@ func TestLies(t *testing.T) {
 		}
 		for _, request := range []string{statesync.RequestSnapshots, statesync.RequestAccounts, statesync.RequestSlots} {
 			refused("no RLP", request, func([]byte) ([]byte, bool) { return []byte("junk"), true })
-		}
-	})
-}
-
-// FuzzWire: no bytes make a decoder panic, and what decodes is the only encoding
-// of what it says.
-func FuzzWire(f *testing.F) {
-	n := newNetwork(f, 10, "a")
-	raw, err := n.state.Snapshots(f.Context(), nil)
-	check(f, err)
-	f.Add(raw)
-	f.Add(statesync.Encode(&statesync.RangeRequest{Height: 7, Hash: crypto.Hash{1}, Owner: crypto.Address{2}, To: crypto.Hash{3}, Bytes: 4}))
-	f.Add(statesync.Encode(&statesync.CodeRequest{Height: 7, Hash: crypto.Hash{1}, Code: crypto.Hash{2}}))
-	f.Add([]byte{0xc0})
-	f.Add([]byte{0xf9, 0xff, 0xff})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := statesync.DecodeOffers(b); err == nil && string(statesync.Encode(m)) != string(b) {
-			t.Errorf("%x encodes to %x", b, statesync.Encode(m))
-		}
-		if m, err := statesync.DecodeRangeRequest(b); err == nil && string(statesync.Encode(m)) != string(b) {
-			t.Errorf("%x encodes to %x", b, statesync.Encode(m))
-		}
-		if m, err := statesync.DecodeCodeRequest(b); err == nil && string(statesync.Encode(m)) != string(b) {
-			t.Errorf("%x encodes to %x", b, statesync.Encode(m))
 		}
 	})
 }

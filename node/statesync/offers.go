@@ -147,7 +147,7 @@ func (o *offers) verify(a *Offer) (*offer, error) {
 	// Everybody keeps the same heights. Else one peer could offer every new block,
 	// and the join would begin again for ever.
 	if interval := o.cfg.Spec.Rules.CheckpointInterval; header.Number.Uint64()%interval != 0 {
-		return nil, refuse(ErrUnasked, "a snapshot at height %d, they are %d apart", header.Number, interval)
+		return nil, fetch.Refuse(fetch.ErrUnasked, "a snapshot at height %d, they are %d apart", header.Number, interval)
 	}
 	trust := o.cfg.Sets.Of(extra.Epoch)
 	if trust == nil {

@@ -15,6 +15,7 @@ import (
 	"cairn/ledger/snapshot"
 	"cairn/ledger/store"
 	"cairn/node/blocksync"
+	"cairn/node/fetch"
 )
 
 // idleAfter is how long a checkpoint stays open without a question.
@@ -70,7 +71,7 @@ func (s *Server) Close() error {
 // proven to others is not offered.
 func (s *Server) Snapshots(_ context.Context, req []byte) ([]byte, error) {
 	if len(req) != 0 {
-		return nil, refuse(ErrMalformed, "a request of %d bytes", len(req))
+		return nil, fetch.Refuse(fetch.ErrMalformed, "a request of %d bytes", len(req))
 	}
 	heights := s.heights()
 	var answer OffersAnswer
@@ -90,7 +91,7 @@ func (s *Server) Snapshots(_ context.Context, req []byte) ([]byte, error) {
 			answer.Offers = append(answer.Offers, o)
 		}
 	}
-	return Encode(&answer), nil
+	return fetch.Encode(&answer), nil
 }
 
 // heights are those that are served: those that are kept, and those that are

@@ -1,15 +1,12 @@
 package statesync
 
 import (
-	"fmt"
-
-	"github.com/ethereum/go-ethereum/rlp"
-
 	"cairn/consensus"
 	"cairn/crypto"
 	"cairn/ledger/chain"
 	"cairn/ledger/snapshot"
 	"cairn/light"
+	"cairn/node/fetch"
 )
 
 // Names of the requests; see docs/wire.md.
@@ -30,25 +27,14 @@ const (
 	MaxAnswerBytes = max(maxOffersBytes+MaxOffers*maxCertificate+1024, snapshot.MaxAnswerBytes)
 )
 
-// ErrorKind names one way in which a message of a peer is refused, or why a join
-// ended. Match it with errors.Is.
+// ErrorKind names why a join ended. Match it with errors.Is.
 type ErrorKind string
 
 func (k ErrorKind) Error() string { return string(k) }
 
-// The kinds of error. The first three are a peer's fault.
-const (
-	ErrOversize  = ErrorKind("message is over its limit")
-	ErrMalformed = ErrorKind("message does not decode")
-	ErrUnasked   = ErrorKind("answer does not fit the question")
-	// ErrNoOffer: no peer serves a checkpoint that is proven and far enough
-	// above what is here.
-	ErrNoOffer = ErrorKind("no peer serves a snapshot that helps")
-)
-
-func refuse(kind ErrorKind, format string, args ...any) error {
-	return fmt.Errorf("%w: %s", kind, fmt.Sprintf(format, args...))
-}
+// ErrNoOffer: no peer serves a checkpoint that is proven and far enough above
+// what is here.
+const ErrNoOffer = ErrorKind("no peer serves a snapshot that helps")
 
 // Offer is a checkpoint that a peer serves: the header of its block and what
 // makes it final, as in light.Trust.VerifyFinality.
@@ -83,51 +69,23 @@ type CodeRequest struct {
 	Code   crypto.Hash
 }
 
-// Encode is the RLP of a message.
-func Encode[T OffersAnswer | RangeRequest | CodeRequest](m *T) []byte {
-	b, err := rlp.EncodeToBytes(m)
-	if err != nil {
-		panic(fmt.Sprintf("encode %T: %v", m, err)) // integers and byte strings always encode
-	}
-	return b
-}
-
-func decode(b []byte, limit int, into any) error {
-	if len(b) > limit {
-		return refuse(ErrOversize, "%d bytes, at most %d", len(b), limit)
-	}
-	if err := rlp.DecodeBytes(b, into); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	return nil
-}
-
 // DecodeOffers reads the checkpoints that a peer says it serves, within the
-// limits. Errors: ErrOversize, ErrMalformed.
+// limits. Errors: fetch.ErrOversize, fetch.ErrMalformed.
 func DecodeOffers(raw []byte) (*OffersAnswer, error) {
-	a := new(OffersAnswer)
-	if err := decode(raw, MaxAnswerBytes, a); err != nil {
-		return nil, err
-	}
-	if len(a.Offers) > MaxOffers {
-		return nil, refuse(ErrOversize, "%d snapshots", len(a.Offers))
-	}
-	for _, o := range a.Offers {
-		if len(o.Headers) > light.MaxDescendants || len(o.Finalization) > maxCertificate {
-			return nil, refuse(ErrOversize, "%d headers and a finalization of %d bytes", len(o.Headers), len(o.Finalization))
-		}
-	}
-	return a, nil
+	header, certificate := fetch.Bytes(chain.MaxHeaderBytes), fetch.Bytes(maxCertificate)
+	return fetch.Decode[OffersAnswer](raw, MaxAnswerBytes, fetch.Fields(
+		fetch.List(MaxOffers, fetch.Fields(header, fetch.List(light.MaxDescendants, header), certificate)),
+	))
 }
 
 // DecodeRangeRequest reads a request for accounts or slots.
 func DecodeRangeRequest(raw []byte) (*RangeRequest, error) {
-	q := new(RangeRequest)
-	return q, decode(raw, maxRequest, q)
+	hash := fetch.Bytes(crypto.HashLength)
+	return fetch.Decode[RangeRequest](raw, maxRequest, fetch.Fields(fetch.Number(), hash, fetch.Bytes(crypto.AddressLength), hash, hash, fetch.Number()))
 }
 
 // DecodeCodeRequest reads a request for code.
 func DecodeCodeRequest(raw []byte) (*CodeRequest, error) {
-	q := new(CodeRequest)
-	return q, decode(raw, maxRequest, q)
+	hash := fetch.Bytes(crypto.HashLength)
+	return fetch.Decode[CodeRequest](raw, maxRequest, fetch.Fields(fetch.Number(), hash, hash))
 }
