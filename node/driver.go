@@ -73,6 +73,7 @@ type driver struct {
 	logged   time.Time // of the last Info about a final block
 
 	instance  *instance    // nil without a key
+	witness   *witness     // of the vote log; nil without a key
 	beginners map[int]bool // members that told their view at height 0, and whether it was the first
 	twin      string       // why this process signs nothing more; empty = it does
 

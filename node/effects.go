@@ -150,6 +150,9 @@ func (d *driver) persist(records []consensus.Record) error {
 	if err := d.store.PutRecords(out); err != nil {
 		return fmt.Errorf("write vote records: %w", err)
 	}
+	if d.witness != nil {
+		d.witness.note(d.instance.kept.ID, d.store.Written())
+	}
 	return nil
 }
 

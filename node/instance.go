@@ -71,6 +71,9 @@ type instance struct {
 	// not.
 	doubt string
 	floor voteFloor
+	// lost is how many synced writes of the vote log the store lacked at the
+	// start, by the witness.
+	lost uint64
 	// others says that the own votes in the store are of another key.
 	others bool
 	// unknown says that nothing here tells whether the key has voted elsewhere;
@@ -129,6 +132,10 @@ func openInstance(home string, st *store.Store, signer crypto.Address) (*instanc
 	}
 	if in.doubt != "" {
 		return in, nil
+	}
+	// A witness that cannot be read says nothing; openWitness tells of it.
+	if in.lost, _ = lostWrites(home, held.ID, st.Written()); in.lost > 0 {
+		return in, in.suspect(fmt.Sprintf("its database lacks the last %d of its synced writes of votes: the disk or a cache lost them", in.lost))
 	}
 	return in, in.renew()
 }

@@ -189,7 +189,8 @@ func TestCarriedOver(t *testing.T) {
 		t.Fatal(held, err)
 	}
 	first = held.ID
-	if err := h.Store.PutMeta(evidenceList, []byte{0xc0}); err != nil {
+	const written = 1 << 20 // more than the node that joins will have
+	if err := errors.Join(h.Store.PutMeta(evidenceList, []byte{0xc0}), h.Store.CarryWritten(written)); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Close(); err != nil {
@@ -219,6 +220,9 @@ func TestCarriedOver(t *testing.T) {
 	}
 	if raw, err := n.store.Meta(evidenceList); err != nil || len(raw) != 1 {
 		t.Errorf("evidence: %x, %v", raw, err)
+	}
+	if n.store.Written() < written {
+		t.Errorf("%d writes of the vote log, %d before the join: the witness would find votes lost", n.store.Written(), written)
 	}
 	if n.driver.ledger.Bounds().Base == 0 {
 		t.Error("the old database is in use")

@@ -42,6 +42,9 @@ func carryMemory(to, from *store.Store) (whole bool, err error) {
 	floor := voteFloor{old.Floor.Epoch, old.Floor.View}
 	if floor.raise(voteFloor{next.Floor.Epoch, next.Floor.View}); floor == (voteFloor{next.Floor.Epoch, next.Floor.View}) {
 		names, whole = append(names, metaInstance), true
+		if err := to.CarryWritten(from.Written()); err != nil {
+			return false, err
+		}
 	}
 	for _, name := range names {
 		value, err := from.Meta(name)

@@ -163,6 +163,8 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 		if why := d.instance.doubt; why != "" {
 			n.log.Warn("this node may have forgotten votes of its own: it observes and signs nothing until enough blocks are final to be safe", "why", why)
 		}
+		d.meters.lost.Set(float64(d.instance.lost))
+		d.witness = openWitness(n.cfg.Home, n.log, d.meters.witness.Inc)
 	}
 	set, epoch := live.Validators()
 	now, err := newEra(d.net, epoch, set, key, own, nil)
@@ -270,6 +272,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.prune(ctx) })
 	if d.instance != nil {
 		g.Go(func() error { d.observe(ctx); return nil })
+		g.Go(func() error { d.witness.run(ctx); return nil })
 	}
 	g.Go(func() error {
 		<-ctx.Done()
@@ -341,6 +344,9 @@ func (n *Node) Close() error {
 
 func (n *Node) release() error {
 	var errs []error
+	if n.driver != nil && n.driver.witness != nil {
+		n.driver.witness.close()
+	}
 	if n.states != nil {
 		errs = append(errs, n.states.Close())
 		n.states = nil

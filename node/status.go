@@ -77,6 +77,9 @@ func (n *Node) Status() rpc.Status {
 	if state.Observing && state.twin == "" {
 		s.Problems = append(s.Problems, state.observing())
 	}
+	if w := d.witness; w != nil && w.problem() != "" {
+		s.Problems = append(s.Problems, w.problem())
+	}
 	if !n.connected(&s) {
 		if s.Role == "validator" {
 			s.Problems = append(s.Problems, fmt.Sprintf("no quorum: %d of %d validators are connected, %d are needed; nothing becomes final until more of them run and can be reached", s.Connected, s.Validators, s.Quorum))

@@ -22,6 +22,7 @@ const FormatVersion = 2
 //	0x02    -                                bounds: base 8 ‖ first body 8; absent = 0, 0
 //	0x03    -                                what a join is for, opaque   } only until the
 //	        opaque                           how far it is, opaque        } join is complete
+//	0x04    -                                synced writes of the vote log so far 8
 //	'b'     height 8 ‖ hash 32               transactions, RLP list      } every block held,
 //	'h'     height 8 ‖ hash 32               header, RLP                 } proposed or final;
 //	'i'     hash 32                          height 8                    } written by PutBody
@@ -57,6 +58,7 @@ const (
 	prefixHead        = 0x01
 	prefixBounds      = 0x02
 	prefixJoining     = 0x03
+	prefixWritten     = 0x04
 	prefixBody        = 'b'
 	prefixHeader      = 'h'
 	prefixHeight      = 'i'
@@ -85,6 +87,8 @@ var (
 	headKey   = []byte{prefixHead}
 	boundsKey = []byte{prefixBounds}
 	targetKey = []byte{prefixJoining}
+
+	writtenKey = []byte{prefixWritten}
 )
 
 // key joins a prefix byte and parts.

@@ -133,6 +133,7 @@ var tables = []struct {
 	{prefixHead, "head"},
 	{prefixBounds, "bounds"},
 	{prefixJoining, "unfinished join"},
+	{prefixWritten, "vote log writes"},
 	{prefixAccount, "accounts"},
 	{prefixBody, "bodies"},
 	{prefixCanonical, "final blocks"},

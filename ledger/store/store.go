@@ -78,6 +78,7 @@ type Store struct {
 	noHistory bool
 	lazy      bool
 	head      atomic.Pointer[headRow] // nil before block 0
+	written   atomic.Uint64           // see Written
 	boundsMu  sync.Mutex              // held while the bounds are changed
 	failed    atomic.Pointer[error]
 	onFailure func(error)
@@ -180,11 +181,28 @@ func (s *Store) start() (*headRow, error) {
 	if err := s.readBounds(); err != nil {
 		return nil, err
 	}
+	if err := s.readWritten(); err != nil {
+		return nil, err
+	}
 	row, err := s.headRow()
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	return &row, err
+}
+
+func (s *Store) readWritten() error {
+	raw, err := s.get("writes of the vote log", writtenKey)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case len(raw) != 8:
+		return corrupt("writes of the vote log", fmt.Sprintf("%x", raw))
+	}
+	s.written.Store(binary.BigEndian.Uint64(raw))
+	return nil
 }
 
 func orDefault[T int | int64 | uint64](v, d T) T {

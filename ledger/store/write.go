@@ -20,8 +20,9 @@ type Record struct{ Key, Value []byte }
 // RecordRange is the records with From ≤ key < To.
 type RecordRange struct{ From, To []byte }
 
-// PutRecords writes records in one synced batch. When it returns, they and every
-// body put before are durable.
+// PutRecords writes records in one synced batch, and counts it in the same batch;
+// see Written. When it returns, they and every body put before are durable. It is
+// for one goroutine at a time.
 func (s *Store) PutRecords(records []Record) error {
 	if len(records) == 0 {
 		return s.Sync() // an empty batch would not wait for the disk
@@ -30,7 +31,30 @@ func (s *Store) PutRecords(records []Record) error {
 	for _, r := range records {
 		_ = b.Set(key(prefixRecord, r.Key), r.Value, nil)
 	}
-	return s.apply("vote records", b, true)
+	return s.countWritten(b, s.written.Load()+1)
+}
+
+// Written is how many times PutRecords has written, in the whole life of the
+// database. Each write of records moves it, so a number below one that was seen
+// says that synced records are gone.
+func (s *Store) Written() uint64 { return s.written.Load() }
+
+// CarryWritten makes Written of a database that takes the place of another one go
+// on from there. It never goes back.
+func (s *Store) CarryWritten(from uint64) error {
+	if from <= s.written.Load() {
+		return nil
+	}
+	return s.countWritten(s.db.NewBatch(), from)
+}
+
+func (s *Store) countWritten(b *pebble.Batch, written uint64) error {
+	_ = b.Set(writtenKey, binary.BigEndian.AppendUint64(nil, written), nil)
+	if err := s.apply("vote records", b, true); err != nil {
+		return err
+	}
+	s.written.Store(written)
+	return nil
 }
 
 // PutBody keeps a block by its hash. It does not wait for the disk; the next
