@@ -80,7 +80,7 @@ func TestSocketPlaces(t *testing.T) {
 		}
 	}
 	check(t, c.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","id":7,"method":"eth_chainId"}`)))
-	check(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	check(t, c.SetReadDeadline(time.Now().Add(patience)))
 	for answer := ""; !strings.Contains(answer, `"id":7`); {
 		_, raw, err := c.ReadMessage()
 		if err != nil {
@@ -142,7 +142,7 @@ func TestTooMuchComes(t *testing.T) {
 	eventually(t, "the first message's bytes", func() bool { return bodies.Load() > 140_000 })
 	second := dial()
 	defer second.Close()
-	check(t, second.SetReadDeadline(time.Now().Add(5*time.Second)))
+	check(t, second.SetReadDeadline(time.Now().Add(patience)))
 	if _, _, err := second.ReadMessage(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a second large message: %v", err)
 	}
@@ -194,7 +194,7 @@ func TestLongMessages(t *testing.T) {
 		t.Errorf("%d bytes wait, at most %d", held, most)
 	}
 	svc.heavy.leave("another")
-	check(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+	check(t, c.SetReadDeadline(time.Now().Add(patience)))
 	for range n {
 		_, answer, err := c.ReadMessage()
 		check(t, err)
