@@ -29,7 +29,7 @@ type join struct {
 	CheckTook float64 `json:"dbCheckSeconds"`
 }
 
-func measureJoin(ctx context.Context, dir, mode string, c *chain) (j *join, err error) {
+func measureJoin(ctx context.Context, dir, mode string, server *rpc.Client, c *chain) (j *join, err error) {
 	cairnd := filepath.Join(testnet.Root(), "bin", "cairnd")
 	out, err := exec.CommandContext(ctx, cairnd, "testnet", "add", "--dir", dir).Output()
 	if err != nil {
@@ -50,7 +50,7 @@ func measureJoin(ctx context.Context, dir, mode string, c *chain) (j *join, err 
 		return nil, err
 	}
 	j = &join{Mode: mode}
-	if err = j.follow(ctx, dir, name, c, begun); err == nil {
+	if err = j.follow(ctx, dir, name, server, c, begun); err == nil {
 		j.MaxMemory, err = load.Memory(node.Process.Pid, "VmHWM")
 	}
 	_ = node.Process.Signal(syscall.SIGTERM)
@@ -77,8 +77,9 @@ func measureJoin(ctx context.Context, dir, mode string, c *chain) (j *join, err 
 	return j, nil
 }
 
-// follow waits until the node has the chain's head.
-func (j *join) follow(ctx context.Context, dir, name string, c *chain, begun time.Time) error {
+// follow waits until the node has the chain's head, and compares what it has then
+// with a validator.
+func (j *join) follow(ctx context.Context, dir, name string, server *rpc.Client, c *chain, begun time.Time) error {
 	setup, err := testnet.OpenSetup(dir)
 	if err != nil {
 		return err
@@ -95,13 +96,17 @@ func (j *join) follow(ctx context.Context, dir, name string, c *chain, begun tim
 	for ctx.Err() == nil {
 		if head, err := testnet.Head(ctx, client); err == nil && head >= c.Height {
 			j.Seconds = time.Since(begun).Seconds()
-			b, err := testnet.BlockAt(ctx, client, c.Height)
+			got, err := testnet.BlockAt(ctx, client, head) // a snapshot may begin above c.Height
 			if err != nil {
 				return err
 			}
-			j.SameRoot = b != nil && b.StateRoot == c.StateRoot
+			want, err := testnet.BlockAt(ctx, server, head)
+			if err != nil {
+				return err
+			}
+			j.SameRoot = got != nil && want != nil && got.Hash == want.Hash && got.StateRoot == want.StateRoot
 			if !j.SameRoot {
-				return fmt.Errorf("state root at %d is not %s: %+v", c.Height, c.StateRoot, b)
+				return fmt.Errorf("block %d is %+v, of the validator %+v", head, got, want)
 			}
 			return nil
 		}

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ethereum/go-ethereum/rpc"
+
 	"cairn/crypto"
 	"cairn/scripts/internal/load"
 	"cairn/scripts/internal/testnet"
@@ -87,15 +89,21 @@ func run(ctx context.Context, s settings, dir string) (err error) {
 			return err
 		}
 	}
-	if err := r.Chain.measure(ctx, net); err != nil {
+	server, err := net.Dial(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if err := r.Chain.measure(ctx, server, net.Nodes[0].Home); err != nil {
 		return err
 	}
 	for _, mode := range []string{"full", "snapshot"} {
 		fmt.Fprintln(os.Stderr, "joining by", mode)
-		j, err := measureJoin(ctx, dir, mode, &r.Chain)
+		j, err := measureJoin(ctx, dir, mode, server, &r.Chain)
 		if err != nil {
 			return fmt.Errorf("join by %s: %w", mode, err)
 		}
+		fmt.Fprintf(os.Stderr, "joined after %.1f s, %d MB at most\n", j.Seconds, j.MaxMemory>>20)
 		r.Joins = append(r.Joins, j)
 	}
 	enc := json.NewEncoder(os.Stdout)
@@ -124,12 +132,7 @@ func (c *chain) grow(ctx context.Context, net *testnet.Network, s settings) erro
 }
 
 // measure reads where the chain stands.
-func (c *chain) measure(ctx context.Context, net *testnet.Network) error {
-	client, err := net.Dial(ctx, 0)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func (c *chain) measure(ctx context.Context, client *rpc.Client, home string) (err error) {
 	if c.Height, err = testnet.Head(ctx, client); err != nil {
 		return err
 	}
@@ -138,6 +141,6 @@ func (c *chain) measure(ctx context.Context, net *testnet.Network) error {
 		return err
 	}
 	c.StateRoot = b.StateRoot
-	c.DiskBytes, err = load.DiskBytes(net.Nodes[0].Home)
+	c.DiskBytes, err = load.DiskBytes(home)
 	return err
 }
