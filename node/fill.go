@@ -112,7 +112,11 @@ func (n *Node) fillBelow(ctx context.Context, sets *blocksync.Sets, first, count
 			if len(a.Blocks) == 0 {
 				return nil, fetch.ErrAbsent
 			}
-			return sets.Check(from, count, a, d.rules)
+			r, err := sets.Check(from, count, a, d.rules)
+			if err != nil {
+				return nil, err
+			}
+			return r.Blocks, nil
 		},
 		Short: func(blocks []blocksync.Block) bool { return uint64(len(blocks)) < count },
 	})

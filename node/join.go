@@ -36,7 +36,7 @@ const ErrRestart = ErrorKind("a snapshot is complete: the node goes on with it w
 // trySnapshot fetches a snapshot if the configuration wants one and it brings
 // enough. Without one it answers nil, and the blocks are replayed.
 // Errors: ErrRestart, failures, those of ctx.
-func (s *syncer) trySnapshot(ctx context.Context, head uint64, best *light.Block, claims map[peer.ID]*statusAnswer) error {
+func (s *syncer) trySnapshot(ctx context.Context, head, best uint64, claims map[peer.ID]*statusAnswer) error {
 	gain := uint64(gainAuto)
 	switch {
 	case s.mode == SyncFull:
@@ -46,7 +46,7 @@ func (s *syncer) trySnapshot(ctx context.Context, head uint64, best *light.Block
 	case s.mode == SyncSnapshot:
 		gain = gainForced
 	}
-	if best.Height() < head+gain {
+	if best < head+gain {
 		return nil
 	}
 	sets, err := s.setsFromGenesis(ctx)
@@ -56,7 +56,7 @@ func (s *syncer) trySnapshot(ctx context.Context, head uint64, best *light.Block
 	if err := s.walk(ctx, sets, claims); err != nil {
 		return err
 	}
-	s.progress.begin(rpc.SyncSnapshot, "bytes", head, best.Height())
+	s.progress.begin(rpc.SyncSnapshot, "bytes", head, best)
 	defer s.progress.end()
 	height, err := statesync.Join(ctx, &statesync.Config{
 		Dir: filepath.Join(s.home, JoiningDir), Spec: s.spec, Options: s.options,
@@ -67,7 +67,7 @@ func (s *syncer) trySnapshot(ctx context.Context, head uint64, best *light.Block
 	})
 	switch {
 	case errors.Is(err, statesync.ErrNoOffer):
-		s.d.log.Info("no peer serves a snapshot that helps: the blocks are replayed", "from", head, "to", best.Height(), "mode", s.mode)
+		s.d.log.Info("no peer serves a snapshot that helps: the blocks are replayed", "from", head, "to", best, "mode", s.mode)
 		return nil
 	case err != nil:
 		return err

@@ -266,13 +266,13 @@ func (s *syncer) catchUp(ctx context.Context) error {
 		}
 		if !begun {
 			begun = true
-			if err := s.trySnapshot(ctx, start, best, claims); err != nil {
+			if err := s.trySnapshot(ctx, start, best.Height(), claims); err != nil {
 				return err
 			}
 			s.progress.begin(rpc.SyncReplay, "blocks", start, best.Height())
 		}
 		s.progress.aim(best.Height())
-		if err := s.replay(ctx, sets, start, best.Height()); err != nil {
+		if err := s.replay(ctx, sets, start, best); err != nil {
 			return err
 		}
 	}
@@ -344,8 +344,15 @@ func (s *syncer) walk(ctx context.Context, sets *blocksync.Sets, claims map[peer
 	return err
 }
 
+// finalHead is a head that is proven, with its own finalization; nil = it is the
+// last block of an epoch, which needs none.
+type finalHead struct {
+	*light.Block
+	finalization *consensus.Certificate
+}
+
 // proven is the highest head that a peer's status proves to be final.
-func (s *syncer) proven(sets *blocksync.Sets, claims map[peer.ID]*statusAnswer) (best *light.Block) {
+func (s *syncer) proven(sets *blocksync.Sets, claims map[peer.ID]*statusAnswer) (best *finalHead) {
 	for p, a := range claims {
 		if len(a.Finalization) == 0 || best != nil && a.Height <= best.Height() {
 			continue
@@ -361,7 +368,7 @@ func (s *syncer) proven(sets *blocksync.Sets, claims map[peer.ID]*statusAnswer) 
 }
 
 // provenHead checks what a status claims by the sets that are known.
-func provenHead(sets *blocksync.Sets, a *statusAnswer) (*light.Block, error) {
+func provenHead(sets *blocksync.Sets, a *statusAnswer) (*finalHead, error) {
 	header, err := chain.DecodeHeader(a.Header)
 	if err != nil {
 		return nil, err
@@ -375,16 +382,24 @@ func provenHead(sets *blocksync.Sets, a *statusAnswer) (*light.Block, error) {
 		return nil, fmt.Errorf("%w: a head of epoch %d", errUnasked, extra.Epoch)
 	}
 	b, err := trust.VerifyFinality(a.Header, a.Finalization, nil)
-	if err == nil && (b.Height() != a.Height || b.Hash() != a.Head) {
-		err = fmt.Errorf("%w: height %d, the header says %d", errUnasked, a.Height, b.Height())
+	if err != nil {
+		return nil, err
 	}
-	return b, err
+	if b.Height() != a.Height || b.Hash() != a.Head {
+		return nil, fmt.Errorf("%w: height %d, the header says %d", errUnasked, a.Height, b.Height())
+	}
+	if b.Hash() == trust.Block {
+		return &finalHead{Block: b}, nil
+	}
+	c, err := consensus.DecodeCertificate(a.Finalization)
+	return &finalHead{b, c}, err
 }
 
-// replay fetches, executes and keeps the blocks up to a height.
-func (s *syncer) replay(ctx context.Context, sets *blocksync.Sets, start, target uint64) error {
+// replay fetches, executes and keeps the blocks up to a proven head.
+func (s *syncer) replay(ctx context.Context, sets *blocksync.Sets, start uint64, to *finalHead) error {
+	target := to.Height()
 	cfg := &blocksync.Config{
-		Pool: s.pool, Sets: sets, Rules: s.d.rules,
+		Pool: s.pool, Sets: sets, Rules: s.d.rules, Final: to.finalization,
 		Prepare: func(blocks []blocksync.Block) {
 			for _, b := range blocks {
 				recoverSenders(s.d.signer, b.Transactions())
@@ -456,18 +471,18 @@ func (s *syncer) follow(ctx context.Context, hash crypto.Hash) bool {
 		if err == nil && len(a.Blocks) == 0 {
 			continue // it told of a finalization before it had kept the block
 		}
-		var blocks []blocksync.Block
+		var found *blocksync.Range
 		if err == nil {
-			blocks, err = sets.Check(from, followCount, a, s.d.rules)
+			found, err = sets.Check(from, followCount, a, s.d.rules)
 		}
 		if err != nil {
 			syncPeers{s.d}.Lied(p, blocksync.RequestBlocks, err)
 			continue
 		}
-		for i := range blocks {
-			blocks[i].Block = withKnownSenders(s.d.pool, s.d.signer, blocks[i].Block)
+		for i := range found.Blocks {
+			found.Blocks[i].Block = withKnownSenders(s.d.pool, s.d.signer, found.Blocks[i].Block)
 		}
-		if s.apply(ctx, blocks) != nil {
+		if s.apply(ctx, found.Blocks) != nil {
 			return false
 		}
 		if _, err := s.d.ledger.HeightByHash(hash); err == nil {

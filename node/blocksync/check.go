@@ -17,48 +17,69 @@ type Block struct {
 	Finalization *consensus.Certificate // of this very block; nil = a descendant's proves it
 }
 
+// Range is an answer that was verified. It is not empty.
+type Range struct {
+	Blocks []Block
+	// Above is the finalization that makes the last block final, of a descendant;
+	// nil if the last block has its own. The descendant is at AboveHeight.
+	Above       *consensus.Certificate
+	AboveHeight uint64
+}
+
 // Check verifies an answer to a request for blocks from a height: they follow
 // one another, every finalization is the right set's of its block, and the last
 // is final by its own or by a descendant's. Blocks above a closing block after
-// which the set is not known yet are left out. What it answers is not empty.
+// which the set is not known yet are left out.
 //
-// Errors: ErrUnasked, ErrUnproven, ErrTrusted, those of chain.DecodeBlock, of
-// light.Trust.VerifyFinality and of consensus. All are the peer's fault.
-func (s *Sets) Check(from, count uint64, a *BlocksAnswer, rules *genesis.Rules) ([]Block, error) {
+// Errors: fetch.ErrUnasked, ErrUnproven, ErrTrusted, those of chain.DecodeBlock,
+// of light.Trust.VerifyFinality and of consensus. All are the peer's fault.
+func (s *Sets) Check(from, count uint64, a *BlocksAnswer, rules *genesis.Rules) (*Range, error) {
 	if n := uint64(len(a.Blocks)); n == 0 || n > count {
 		return nil, fetch.Refuse(fetch.ErrUnasked, "%d blocks, %d were asked for", n, count)
 	}
-	out := make([]Block, 0, len(a.Blocks))
+	out := &Range{Blocks: make([]Block, 0, len(a.Blocks))}
 	for i := range a.Blocks {
-		b, err := chain.DecodeBlock(a.Blocks[i].Body, rules)
+		var parent *Block
+		if i > 0 {
+			parent = &out.Blocks[i-1]
+		}
+		block, ends, err := s.checkOne(from+uint64(i), parent, &a.Blocks[i], rules)
 		if err != nil {
 			return nil, err
 		}
-		height := from + uint64(i)
-		if b.NumberU64() != height || i > 0 && b.ParentHash() != out[i-1].Hash() {
-			return nil, fetch.Refuse(fetch.ErrUnasked, "block %d does not follow at height %d", b.NumberU64(), height)
-		}
-		trust, newest := s.At(height)
-		if trust == nil {
-			return nil, fetch.Refuse(fetch.ErrUnasked, "block %d is of an epoch before those that are known", height)
-		}
-		if err := s.place(b, trust, newest); err != nil {
-			return nil, err
-		}
-		block := Block{Block: b}
-		if raw := a.Blocks[i].Finalization; len(raw) > 0 {
-			if block.Finalization, err = finalizes(trust, b.Hash(), raw); err != nil {
-				return nil, err
-			}
-		} else if chain.IsClosing(b.Header()) {
-			return nil, fetch.Refuse(ErrUnproven, "closing block %d has no finalization of its own", height)
-		}
-		out = append(out, block)
-		if chain.IsClosing(b.Header()) && newest {
-			return out, nil // the set of what follows is not known yet
+		if out.Blocks = append(out.Blocks, block); ends {
+			return out, nil
 		}
 	}
-	return out, s.proven(out[len(out)-1], a)
+	return out, s.proven(out, a)
+}
+
+// checkOne verifies the block at a height. ends says that it closes an epoch after
+// which no set is known.
+func (s *Sets) checkOne(height uint64, parent *Block, a *RangedBlock, rules *genesis.Rules) (block Block, ends bool, err error) {
+	b, err := chain.DecodeBlock(a.Body, rules)
+	if err != nil {
+		return block, false, err
+	}
+	if b.NumberU64() != height || parent != nil && b.ParentHash() != parent.Hash() {
+		return block, false, fetch.Refuse(fetch.ErrUnasked, "block %d does not follow at height %d", b.NumberU64(), height)
+	}
+	trust, newest := s.At(height)
+	if trust == nil {
+		return block, false, fetch.Refuse(fetch.ErrUnasked, "block %d is of an epoch before those that are known", height)
+	}
+	if err := s.place(b, trust, newest); err != nil {
+		return block, false, err
+	}
+	block.Block = b
+	closing := chain.IsClosing(b.Header())
+	switch {
+	case len(a.Finalization) > 0:
+		block.Finalization, err = finalizes(trust, b.Hash(), a.Finalization)
+	case closing:
+		err = fetch.Refuse(ErrUnproven, "closing block %d has no finalization of its own", height)
+	}
+	return block, closing && newest, err
 }
 
 // place checks that a block is where the ends of the epochs say.
@@ -95,8 +116,12 @@ func finalizes(trust *light.Trust, hash crypto.Hash, raw []byte) (*consensus.Cer
 	return c, consensus.VerifyCertificate(trust.Network, trust.Epoch, trust.Set.Addresses(), c)
 }
 
-// proven checks what makes the last block final.
-func (s *Sets) proven(last Block, a *BlocksAnswer) error {
+// proven checks what makes the last block final. That is not far above any block
+// before it which has no finalization of its own: so whoever keeps what passed can
+// prove each block to others, even if one peer gave all of it and left out every
+// finalization that it could.
+func (s *Sets) proven(out *Range, a *BlocksAnswer) error {
+	last := &out.Blocks[len(out.Blocks)-1]
 	if last.Finalization != nil {
 		if len(a.Headers) > 0 || len(a.Finalization) > 0 {
 			return fetch.Refuse(fetch.ErrUnasked, "a proof beside the finalization of the last block")
@@ -106,9 +131,37 @@ func (s *Sets) proven(last Block, a *BlocksAnswer) error {
 	if len(a.Headers) == 0 || len(a.Finalization) == 0 {
 		return fetch.Refuse(ErrUnproven, "block %d", last.NumberU64())
 	}
+	if n := out.uncertified() - 1 + len(a.Headers); n > light.MaxDescendants {
+		return fetch.Refuse(ErrUnproven, "%d blocks below the next finalization, at most %d", n, light.MaxDescendants)
+	}
 	trust, _ := s.At(last.NumberU64())
-	_, err := trust.VerifyFinality(chain.EncodeHeader(last.Header()), a.Finalization, a.Headers)
+	if _, err := trust.VerifyFinality(chain.EncodeHeader(last.Header()), a.Finalization, a.Headers); err != nil {
+		return err
+	}
+	out.AboveHeight = last.NumberU64() + uint64(len(a.Headers))
+	var err error
+	out.Above, err = decodeFinalization(a.Finalization)
 	return err
+}
+
+// uncertified is how many of the last blocks have no finalization of their own.
+func (r *Range) uncertified() int {
+	n := 0
+	for n < len(r.Blocks) && r.Blocks[len(r.Blocks)-1-n].Finalization == nil {
+		n++
+	}
+	return n
+}
+
+// certified is the part of the blocks that have.
+func (r *Range) certified() float64 {
+	n := 0
+	for i := range r.Blocks {
+		if r.Blocks[i].Finalization != nil {
+			n++
+		}
+	}
+	return float64(n) / float64(len(r.Blocks))
 }
 
 func isClosing(b Block) bool { return chain.IsClosing(b.Header()) }

@@ -179,7 +179,13 @@ func (j *joiner) join(ctx context.Context, c *lighttest.Chain) error {
 	_, epoch := c.Ledger.Validators()
 	err := j.sets.Walk(ctx, j.pool, epoch, nil)
 	if err == nil {
-		err = blocksync.Run(ctx, j.config(), j.ledger.HeadInfo().Height+1, c.Ledger.HeadInfo().Height)
+		cfg, head := j.config(), c.Ledger.HeadInfo().Height
+		raw, failed := c.Ledger.Certificate(head)
+		check(j.t, failed)
+		if cfg.Final, failed = consensus.DecodeCertificate(raw); failed != nil {
+			return failed
+		}
+		err = blocksync.Run(ctx, cfg, j.ledger.HeadInfo().Height+1, head)
 	}
 	return err
 }

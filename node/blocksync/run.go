@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/semaphore"
 
+	"cairn/consensus"
 	"cairn/genesis"
 	"cairn/node/fetch"
 )
@@ -24,6 +25,9 @@ const (
 	inFlight   = 12      // ranges
 	firstGuess = 64 << 10
 	guessShare = 4 // one part in guessShare of the guess is the newest answer
+
+	// leastWorth is how good an answer without any finalization of its blocks is.
+	leastWorth = 1. / 1024
 )
 
 // Config is what Run needs.
@@ -43,6 +47,9 @@ type Config struct {
 	// Have is the height up to which a peer is known to have blocks; nil, or an
 	// answer of false: it may have all.
 	Have func(peer.ID) (uint64, bool)
+	// Final is the finalization of the target, if it is known: peers that have the
+	// block may have none of it. nil = not known.
+	Final *consensus.Certificate
 }
 
 // span is a run of heights that is asked for at once.
@@ -52,6 +59,8 @@ type span struct{ from, count, guess uint64 }
 type arrival struct {
 	span   span
 	blocks []Block
+	above  *consensus.Certificate // as in Range
+	at     uint64
 	size   uint64
 	err    error
 }
@@ -68,6 +77,9 @@ type replay struct {
 	asked  int                // spans on their way
 	used   uint64             // of window
 	mean   uint64             // bytes of a block, a guess
+	// loose are finalizations, by height, that came as the proof of blocks below:
+	// who sends the block itself may leave its finalization out.
+	loose map[uint64]*consensus.Certificate
 
 	preparing bool
 	applying  bool
@@ -88,7 +100,10 @@ func Run(ctx context.Context, cfg *Config, from, target uint64) error {
 		cfg: cfg, target: target, next: from, want: from, mean: firstGuess,
 		fresh: make(map[uint64]arrival), ready: make(map[uint64]arrival),
 		arrived: make(chan arrival), prepared: make(chan arrival, 1), applied: make(chan arrival, 1),
-		checks: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
+		checks: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))), loose: make(map[uint64]*consensus.Certificate),
+	}
+	if cfg.Final != nil {
+		r.loose[target] = cfg.Final
 	}
 	var failed error
 	for {
@@ -178,8 +193,8 @@ func (r *replay) span(from, left uint64) span {
 // fetch asks for one span until an answer passes.
 func (r *replay) fetch(ctx context.Context, s span) arrival {
 	type verified struct {
-		blocks []Block
-		size   uint64
+		*Range
+		size uint64
 	}
 	v, _, err := fetch.Ask(ctx, r.cfg.Pool, fetch.Question[verified]{
 		Name:    RequestBlocks,
@@ -206,17 +221,22 @@ func (r *replay) fetch(ctx context.Context, s span) arrival {
 			if err := fits(a); err != nil {
 				return v, err
 			}
-			if v.blocks, err = r.cfg.Sets.Check(s.from, s.count, a, r.cfg.Rules); err != nil {
+			if v.Range, err = r.cfg.Sets.Check(s.from, s.count, a, r.cfg.Rules); err != nil {
 				return v, err
 			}
-			for i := range a.Blocks[:len(v.blocks)] {
+			for i := range a.Blocks[:len(v.Blocks)] {
 				v.size += uint64(len(a.Blocks[i].Body) + len(a.Blocks[i].Finalization))
 			}
+			v.size += uint64(len(a.Finalization))
 			return v, nil
 		},
-		Short: func(v verified) bool { return uint64(len(v.blocks)) < s.count && v.size < rangeBytes },
+		Short: func(v verified) bool { return uint64(len(v.Blocks)) < s.count && v.size < rangeBytes },
+		Worth: func(v verified) float64 { return max(v.certified(), leastWorth) },
 	})
-	return arrival{span: s, blocks: v.blocks, size: v.size, err: err}
+	if err != nil {
+		return arrival{span: s, err: err}
+	}
+	return arrival{span: s, blocks: v.Blocks, above: v.Above, at: v.AboveHeight, size: v.size}
 }
 
 // fits refuses blocks beyond the bytes that were asked for: the window counts on
@@ -241,6 +261,9 @@ func (r *replay) arrive(a arrival) error {
 	}
 	r.used += a.size
 	r.fresh[a.span.from] = a
+	if a.above != nil {
+		r.loose[a.at] = a.above
+	}
 	got := uint64(len(a.blocks))
 	r.mean = (r.mean*(guessShare-1) + a.size/got) / guessShare
 	last := a.blocks[got-1]
@@ -291,12 +314,19 @@ func (r *replay) apply(ctx context.Context) {
 	delete(r.ready, r.want)
 	r.want += uint64(len(a.blocks))
 	r.applying = true
+	for i := range a.blocks {
+		b := &a.blocks[i]
+		if c := r.loose[b.NumberU64()]; c != nil && b.Finalization == nil && c.Block == b.Hash() {
+			b.Finalization = c
+		}
+		delete(r.loose, b.NumberU64())
+	}
 	go func() {
 		a.err = r.cfg.Apply(ctx, a.blocks)
 		if a.err == nil && r.cfg.Applied != nil {
 			r.cfg.Applied(a.blocks[len(a.blocks)-1].NumberU64())
 		}
-		a.blocks = nil
+		a.blocks, a.above = nil, nil
 		r.applied <- a
 	}()
 }

@@ -76,10 +76,11 @@ func (s *Server) prove(from uint64, a *BlocksAnswer) error {
 	if err != nil && !notHere(err) {
 		return err
 	}
-	if err != nil || at-last > light.MaxDescendants {
-		for n > 0 && len(a.Blocks[n-1].Finalization) == 0 {
-			n--
-		}
+	for n > 0 && len(a.Blocks[n-1].Finalization) == 0 {
+		n--
+	}
+	// The certificate is to prove every block since the one before it.
+	if err != nil || at-(from+uint64(n)) > light.MaxDescendants {
 		a.Blocks = a.Blocks[:n]
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 	maxKnown    = 1024 // peers remembered
 	rateWeight  = 0.3  // of the newest answer in a peer's mean rate
 	minMeasured = 16 << 10
+	farBehind   = 16 // times slower than the best, a peer is not asked while the best is only busy
 )
 
 // ErrorKind names why a question has no answer. Match it with errors.Is.
@@ -91,6 +93,10 @@ type Question[T any] struct {
 	// Short says of a value that passed that its answer left out what an honest
 	// peer would have sent with it. nil = none does.
 	Short func(T) bool
+	// Worth is the part of what one could hope for that a value which passed has,
+	// above 0 and up to 1: who sends half of it is as good as one who takes twice
+	// as long. nil = 1.
+	Worth func(T) float64
 }
 
 // attempt is the outcome of asking one peer.
@@ -181,7 +187,11 @@ func askOne[T any](ctx context.Context, pool *Pool, p peer.ID, q Question[T], ar
 		a.value, a.err = q.Check(p, raw)
 		switch {
 		case a.err == nil:
-			pool.answered(p, len(raw), took, q.Short != nil && q.Short(a.value))
+			worth := 1.0
+			if q.Worth != nil {
+				worth = q.Worth(a.value)
+			}
+			pool.answered(p, len(raw), took, worth, q.Short != nil && q.Short(a.value))
 		case errors.Is(a.err, ErrAbsent), errors.Is(a.err, ErrOwn), ctx.Err() != nil:
 		default:
 			pool.lied(p)
@@ -203,7 +213,7 @@ func (l *Pool) take(ctx context.Context, may func(peer.ID) bool, tried map[peer.
 			return "", ctx.Err()
 		}
 		l.mu.Lock()
-		p, left := l.choose(may, tried, perPeer)
+		p, left := l.choose(may, tried, perPeer, farBehind)
 		freed := l.freed
 		l.mu.Unlock()
 		if p != "" {
@@ -226,16 +236,19 @@ func (l *Pool) take(ctx context.Context, may func(peer.ID) bool, tried map[peer.
 func (l *Pool) tryTake(may func(peer.ID) bool, tried map[peer.ID]bool, most int) (peer.ID, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, _ := l.choose(may, tried, most)
+	p, _ := l.choose(may, tried, most, math.Inf(1))
 	return p, p != ""
 }
 
 // choose takes the best free peer: the least busy, of those the fastest; one
-// that was never measured counts as fast, so that it is. left says whether one
-// that is busy, with most questions, or rests now may be asked later. mu is held.
-func (l *Pool) choose(may func(peer.ID) bool, tried map[peer.ID]bool, most int) (best peer.ID, left bool) {
+// that was never measured counts as fast, so that it is. One that is so many times
+// slower than one who is only busy is not worth it: the other will be free sooner.
+// left says whether one that is busy, with most questions, or rests now may be
+// asked later. mu is held.
+func (l *Pool) choose(may func(peer.ID) bool, tried map[peer.ID]bool, most int, slower float64) (best peer.ID, left bool) {
 	now := time.Now()
 	var of *standing
+	fastest := 0.0 // of those who are busy
 	for _, p := range l.net.Peers() {
 		s := l.standing(p, now)
 		if s.lied || tried[p] || may != nil && !may(p) {
@@ -243,15 +256,19 @@ func (l *Pool) choose(may func(peer.ID) bool, tried map[peer.ID]bool, most int) 
 		}
 		if s.active >= most || now.Before(s.restTo) {
 			left = true
+			if !now.Before(s.restTo) {
+				fastest = max(fastest, s.rate)
+			}
 			continue
 		}
 		if of == nil || s.before(of) {
 			best, of = p, s
 		}
 	}
-	if of != nil {
-		of.active++
+	if of == nil || of.rate > 0 && of.rate*slower < fastest {
+		return "", left
 	}
+	of.active++
 	return best, left
 }
 
@@ -315,11 +332,11 @@ func (l *Pool) change(p peer.ID, change func(*standing)) {
 // answered measures a peer. Small answers say little of how fast it is, unless
 // they are small because it gives little: else a peer that gives a crumb at a
 // time would never be measured, and be asked first for ever.
-func (l *Pool) answered(p peer.ID, size int, took time.Duration, short bool) {
+func (l *Pool) answered(p peer.ID, size int, took time.Duration, worth float64, short bool) {
 	l.change(p, func(s *standing) {
 		s.failures = 0
-		if size >= minMeasured || short {
-			s.measure(float64(size) / max(took.Seconds(), 1e-4))
+		if size >= minMeasured || short || worth < 1 {
+			s.measure(worth * float64(size) / max(took.Seconds(), 1e-4))
 		}
 	})
 }
