@@ -75,6 +75,8 @@ func TestClockJumps(t *testing.T) {
 		return err == nil
 	}
 	c.await("views pass", func() bool { return c.view(3) >= view+3 || final(3) })
+	// Of blocks of others that were voted for before the clock changed some may become
+	// final only now. None of them holds a transfer that came after it.
 	for h := height + 1; h <= c.height(3); h++ {
 		b, err := c.nodes[3].driver.ledger.BlockByHeight(h)
 		if err != nil {

@@ -85,9 +85,7 @@ func TestDamagedHome(t *testing.T) {
 		}
 	}
 	c.start(victim)
-	for !c.nodes[victim].Status().Voting { // after a repair it observes first
-		c.burst(1)
-	}
+	c.payUntil(0, "the victim votes", func() bool { return c.nodes[victim].Status().Voting }) // after a repair it observes first
 	c.stop(0)
 	c.pay(victim, 0, 1, 2, victim)
 	c.sameChain()

@@ -94,11 +94,14 @@ func TestValidatorChanges(t *testing.T) {
 	}
 	// A quorum of four is needed and enough now.
 	ids := append(slices.Clone(c.ids[:4]), c.ids[4], "nonsense")
-	for i, p := range c.nodes[2].presence(t.Context(), ids) {
-		if here := i < 4; p.Connected != here || p.Answered != here || p.Signs != here || here && p.Height+1 < c.height(2) {
-			t.Errorf("presence of node %d as node 2 sees it: %+v", i, p)
+	c.await("node 2 sees who is here", func() bool { // who answers late counts as away
+		for i, p := range c.nodes[2].presence(t.Context(), ids) {
+			if here := i < 4; p.Connected != here || p.Answered != here || p.Signs != here || here && p.Height+1 < c.height(2) {
+				return false
+			}
 		}
-	}
+		return true
+	})
 	c.stop(0)
 	c.pay(1, 0, 1, 2, 3)
 	c.start(0)

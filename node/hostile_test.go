@@ -34,7 +34,7 @@ func TestSilentMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
 	addr, err := ma.NewMultiaddr(c.nodes[0].Addrs()[0])
 	if err != nil {
@@ -51,13 +51,18 @@ func TestSilentMember(t *testing.T) {
 	if err := c.nodes[0].driver.submit(ctx, c.transfer(0, crypto.Address{19: 9})); err != nil {
 		t.Fatal(err)
 	}
+	stood := 0
 	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); {
 		done, begun := make(chan struct{}), time.Now()
 		c.nodes[0].driver.deliver(ctx, func() { close(done) })
 		<-done
-		// A wait for the network took 5 s and more; a busy machine does not.
+		// A wait for the network took 5 s and more, at every announcement; a busy
+		// machine may stand still that long, but not again and again.
 		if took := time.Since(begun); took > 3*time.Second {
-			t.Fatalf("the owner goroutine stood still for %s", took)
+			if stood++; stood == 4 {
+				t.Fatalf("the owner goroutine stood still for %s, not for the first time", took)
+			}
+			end = time.Now().Add(1500 * time.Millisecond)
 		}
 	}
 }

@@ -37,8 +37,8 @@ func (c *cluster) own(i int, do func(d *driver)) {
 	}
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
-		c.t.Fatal("the driver did not come to it within 20 s")
+	case <-time.After(patience):
+		c.t.Fatalf("the driver did not come to it within %s", patience)
 	}
 }
 
@@ -492,11 +492,16 @@ func TestSilentStatus(t *testing.T) {
 	}
 	c.liar(p2p.Handlers{Requests: map[string]p2p.Request{requestStatus: silent}}, 1)
 	c.await("node 1 has both peers", func() bool { return len(c.nodes[1].driver.askable()) == 2 })
-	begun := time.Now()
-	claims := c.nodes[1].driver.sync.claims(t.Context())
-	if took := time.Since(begun); len(claims) != 1 || took > fetchWait-time.Second {
-		t.Errorf("%d claims after %s", len(claims), took)
+	var took []time.Duration
+	for range 5 { // one that waits for the silent peer takes fetchWait each time; a busy machine may once
+		begun := time.Now()
+		claims := c.nodes[1].driver.sync.claims(t.Context())
+		took = append(took, time.Since(begun))
+		if len(claims) == 1 && took[len(took)-1] < fetchWait-time.Second {
+			return
+		}
 	}
+	t.Errorf("never an answer without the silent peer's: after %s", took)
 }
 
 // liar connects a peer of the same network with other handlers to node i.

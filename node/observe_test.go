@@ -17,7 +17,7 @@ import (
 // payUntil makes blocks through node i until check is true.
 func (c *cluster) payUntil(i int, what string, check func() bool) {
 	c.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for n := 0; !check(); n++ {
 		if time.Now().After(deadline) {
 			c.t.Fatalf("%s: not within %d blocks; %+v", what, n, c.nodes[i].Status())
