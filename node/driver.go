@@ -54,6 +54,7 @@ type driver struct {
 	endings    *pace       // of answers to messages of past epochs
 	later      *pace       // of attention to messages of later epochs
 	intake     intake
+	deaf       deaf
 
 	ctx     context.Context // of Run: ends what the driver started
 	started chan struct{}   // closed when host is set: handlers wait for it

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"math/rand/v2"
+	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -146,7 +147,8 @@ func (d *driver) deliverLater(v any) {
 	}
 }
 
-// askable are the peers to ask, validators first, each part in random order.
+// askable are the peers to ask, validators first, each part in random order, and
+// after all of them those that left the last request unanswered.
 func (d *driver) askable() []peer.ID {
 	now := d.era.Load()
 	var members, others []peer.ID
@@ -159,7 +161,7 @@ func (d *driver) askable() []peer.ID {
 	}
 	rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
 	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	return append(members, others...)
+	return d.deaf.last(append(members, others...), time.Now())
 }
 
 func (d *driver) fetchBlock(hash crypto.Hash) {
@@ -186,7 +188,7 @@ func (d *driver) fetchBlock(hash crypto.Hash) {
 func (d *driver) requestBlock(p peer.ID, hash crypto.Hash) (*types.Block, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, fetchWait)
 	defer cancel()
-	raw, err := d.host.Request(ctx, p, requestBlock, hash[:])
+	raw, err := d.ask(ctx, p, requestBlock, hash[:])
 	if err != nil || len(raw) == 0 {
 		return nil, nil
 	}
@@ -207,7 +209,7 @@ func (d *driver) fetchCertificates(r consensus.ViewRange) {
 	peers := d.askable()
 	for _, p := range peers[:min(len(peers), fetchTries)] {
 		ctx, cancel := context.WithTimeout(d.ctx, fetchWait)
-		raw, err := d.host.Request(ctx, p, requestCertificates, encode(certificatesRequest{Epoch: now.epoch, From: r.From, To: to}))
+		raw, err := d.ask(ctx, p, requestCertificates, encode(certificatesRequest{Epoch: now.epoch, From: r.From, To: to}))
 		cancel()
 		if err != nil {
 			continue

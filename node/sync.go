@@ -71,7 +71,7 @@ type syncPeers struct{ d *driver }
 func (n syncPeers) Peers() []peer.ID { return n.d.askable() }
 
 func (n syncPeers) Request(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
-	return n.d.host.Request(ctx, p, name, request)
+	return n.d.ask(ctx, p, name, request)
 }
 
 // Lied bans a peer that proved itself wrong. One that has another block than the
@@ -116,6 +116,7 @@ func (s *syncer) heardFirst(ps []peer.ID) []peer.ID {
 	if i := slices.Index(ps, last); i > 0 {
 		ps[0], ps[i] = ps[i], ps[0]
 	}
+	ps = s.d.deaf.last(ps, time.Now()) // it may hang since
 	return ps[:min(len(ps), fetchTries)]
 }
 
@@ -234,7 +235,7 @@ func (s *syncer) ask(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
-	raw, err := s.d.host.Request(ctx, p, requestStatus, nil)
+	raw, err := s.d.ask(ctx, p, requestStatus, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -463,7 +464,7 @@ func (s *syncer) follow(ctx context.Context, hash crypto.Hash) bool {
 		return false // an epoch ended meanwhile: true answers would look like lies
 	}
 	for _, p := range s.heardFirst(s.d.askable()) {
-		raw, err := s.d.host.Request(ctx, p, blocksync.RequestBlocks, fetch.Encode(&blocksync.BlocksRequest{From: from, Count: followCount, Bytes: followBytes}))
+		raw, err := s.d.ask(ctx, p, blocksync.RequestBlocks, fetch.Encode(&blocksync.BlocksRequest{From: from, Count: followCount, Bytes: followBytes}))
 		if err != nil {
 			continue
 		}
