@@ -153,15 +153,22 @@ func (r *Range) uncertified() int {
 	return n
 }
 
-// certified is the part of the blocks that have.
+// certified is the part of the blocks that have, of those for which the answer
+// would have passed without: neither the last nor one that closes an epoch.
 func (r *Range) certified() float64 {
-	n := 0
-	for i := range r.Blocks {
-		if r.Blocks[i].Finalization != nil {
+	of, n := 0, 0
+	for _, b := range r.Blocks[:len(r.Blocks)-1] {
+		if isClosing(b) {
+			continue
+		}
+		if of++; b.Finalization != nil {
 			n++
 		}
 	}
-	return float64(n) / float64(len(r.Blocks))
+	if of == 0 {
+		return 1
+	}
+	return float64(n) / float64(of)
 }
 
 func isClosing(b Block) bool { return chain.IsClosing(b.Header()) }
