@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"cairn/crypto"
+	"cairn/genesis"
 	"cairn/light"
 	"cairn/node/fetch"
 )
@@ -26,6 +27,50 @@ func (p *Pin) Holds(height uint64, hash crypto.Hash) error {
 		return nil
 	}
 	return fetch.Refuse(ErrTrusted, "block %d is %s here, the configuration trusts %s", height, hash, p.Hash)
+}
+
+// Shown checks that the block which the operator trusts is on the chain of these
+// sets, which were walked to the head: it is an end of an epoch, or a peer shows
+// it with a finalization by the set of its epoch. Two blocks of one height are
+// never final both, unless a quorum of that set signed both.
+// Errors: ErrTrusted if it is another one or nobody has it, failures, those of ctx.
+func (s *Sets) Shown(ctx context.Context, pool *fetch.Pool, rules *genesis.Rules) error {
+	if s.pin == nil {
+		return nil
+	}
+	if hash, ok := s.ends(s.pin.Height); ok {
+		return s.pin.Holds(s.pin.Height, hash)
+	}
+	_, _, err := fetch.Ask(ctx, pool, fetch.Question[struct{}]{
+		Name:    RequestBlocks,
+		Request: fetch.Encode(&BlocksRequest{From: s.pin.Height, Count: 1, Bytes: 1}),
+		Check: func(_ peer.ID, raw []byte) (none struct{}, err error) {
+			a, err := DecodeBlocksAnswer(raw, rules)
+			if err != nil {
+				return none, err
+			}
+			if len(a.Blocks) == 0 {
+				return none, fetch.ErrAbsent
+			}
+			_, err = s.Check(s.pin.Height, 1, a, rules)
+			return none, err
+		},
+	})
+	if errors.Is(err, fetch.ErrNobody) && !errors.Is(err, ErrTrusted) {
+		return fmt.Errorf("%w: no peer shows block %d, %s; give one that is newer, or ends an epoch: %w", ErrTrusted, s.pin.Height, s.pin.Hash, err)
+	}
+	return err
+}
+
+// ends is the block at a height if an epoch ends with it, or if it is block 0.
+func (s *Sets) ends(height uint64) (hash crypto.Hash, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i := sort.Search(len(s.trusts), func(i int) bool { return s.trusts[i].Height >= height })
+	if i == len(s.trusts) || s.trusts[i].Height != height {
+		return hash, false
+	}
+	return s.trusts[i].Block, true
 }
 
 // Sets are the validator sets of consecutive epochs, each verified by the one

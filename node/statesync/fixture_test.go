@@ -158,14 +158,17 @@ type joiner struct {
 	cfg *statesync.Config
 }
 
-func newJoiner(t testing.TB, n *network) *joiner {
+func newJoiner(t testing.TB, n *network) *joiner { return newPinned(t, n, nil) }
+
+// newPinned is a joiner whose operator trusts a block.
+func newPinned(t testing.TB, n *network, pin *blocksync.Pin) *joiner {
 	start, err := light.FromGenesis(n.chain.Spec)
 	check(t, err)
-	pool, sets := fetch.New(n), blocksync.NewSets(start, nil)
+	pool, sets := fetch.New(n), blocksync.NewSets(start, pin)
 	check(t, sets.Extend(n.chain.Steps()))
 	cfg := &statesync.Config{
 		Dir: filepath.Join(t.TempDir(), "joining"), Spec: n.chain.Spec, Options: store.Options{CacheBytes: 8 << 20},
-		Pool: pool, Sets: sets, Log: slog.New(slog.DiscardHandler),
+		Pool: pool, Sets: sets, Pin: pin, Log: slog.New(slog.DiscardHandler),
 	}
 	cfg.Hurry()
 	return &joiner{t: t, n: n, cfg: cfg}

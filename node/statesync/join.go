@@ -75,8 +75,8 @@ type joining struct {
 
 // Join makes a complete database of the newest checkpoint that peers serve in
 // Config.Dir, going on with what an earlier Join left there. It answers the
-// height. Errors: ErrNoOffer, failures, those of ctx. After ErrNoOffer nothing is
-// left in the directory unless a peer may serve it again.
+// height. Errors: ErrNoOffer, blocksync.ErrTrusted, failures, those of ctx. After
+// ErrNoOffer nothing is left in the directory unless a peer may serve it again.
 func Join(ctx context.Context, cfg *Config) (uint64, error) {
 	j := &joining{cfg: cfg, offers: newOffers(cfg), tried: make(map[crypto.Hash]bool), waits: defaultWaits}
 	if cfg.waits != nil {
@@ -86,7 +86,7 @@ func Join(ctx context.Context, cfg *Config) (uint64, error) {
 		if err := j.offers.look(ctx); err != nil {
 			return 0, err
 		}
-		if whole, err := j.begin(); err != nil || whole {
+		if whole, err := j.begin(ctx); err != nil || whole {
 			return j.height, err
 		}
 		err := j.fetch(ctx)
@@ -111,13 +111,16 @@ func Join(ctx context.Context, cfg *Config) (uint64, error) {
 // begin goes on with what is in the directory if a peer serves it, and else
 // begins with the newest checkpoint. A database that an earlier join completed is
 // whole: there is nothing to fetch.
-func (j *joining) begin() (whole bool, err error) {
+func (j *joining) begin(ctx context.Context) (whole bool, err error) {
 	staging, err := snapshot.Resume(j.cfg.Dir, j.cfg.Spec, j.cfg.Options)
 	switch {
 	case err == nil:
 		t := staging.Target()
 		hash := t.Header.Hash()
 		if j.offers.served(hash) && t.Header.Number.Uint64() > j.cfg.Above && !j.tried[hash] {
+			if err := j.trusted(ctx, t.Header.Number.Uint64(), hash); err != nil {
+				return false, errors.Join(err, staging.Close())
+			}
 			j.cfg.Log.Info("snapshot: going on", "height", t.Header.Number, "hash", hash, "done", staging.Progress().Done)
 			j.staging, j.target, j.height = staging, hash, t.Header.Number.Uint64()
 			j.offers.aim(j.target)
@@ -140,6 +143,9 @@ func (j *joining) begin() (whole bool, err error) {
 	if best == nil {
 		return false, fmt.Errorf("%w: above height %d", ErrNoOffer, j.cfg.Above)
 	}
+	if err := j.trusted(ctx, best.block.Height(), best.block.Hash()); err != nil {
+		return false, err
+	}
 	target, err := j.cfg.target(best)
 	if err != nil {
 		return false, err
@@ -151,6 +157,15 @@ func (j *joining) begin() (whole bool, err error) {
 	j.offers.aim(j.target)
 	j.cfg.Log.Info("snapshot: joining", "height", j.height, "hash", j.target, "stateRoot", target.Header.Root, "peers", j.offers.count(j.target))
 	return false, nil
+}
+
+// trusted checks a checkpoint against the block that the operator trusts, which is
+// that very one or has to be shown.
+func (j *joining) trusted(ctx context.Context, height uint64, hash crypto.Hash) error {
+	if pin := j.cfg.Pin; pin == nil || pin.Height == height {
+		return pin.Holds(height, hash)
+	}
+	return j.cfg.Sets.Shown(ctx, j.cfg.Pool, &j.cfg.Spec.Rules)
 }
 
 // completed is the head of a database that a join completed, 0 if there is none.
