@@ -1,0 +1,149 @@
+package rpc
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// outgoing is a message that waits for its reader, in parts that may be shared.
+type outgoing struct {
+	parts [][]byte
+	since time.Time
+}
+
+func message(parts ...[]byte) outgoing { return outgoing{parts: parts} }
+
+func (o *outgoing) size() (n int) {
+	for _, p := range o.parts {
+		n += len(p)
+	}
+	return n
+}
+
+// enqueue waits for room in the queue. A reader that makes none in time is
+// closed.
+func (c *socket) enqueue(o outgoing) error {
+	c.waiting.Add(int64(o.size()))
+	return c.enqueueCounted(o)
+}
+
+// enqueueCounted enqueues what counts as waiting already, and does so until it is
+// written or given up.
+func (c *socket) enqueueCounted(o outgoing) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size := o.size()
+	full := func() bool { return len(c.queue) > 0 && c.bytes+size > c.limits.ResponseBytes }
+	if full() {
+		late := time.AfterFunc(time.Duration(c.limits.SlowReader), func() { c.end(websocket.CloseTryAgainLater, reasonSlow) })
+		defer late.Stop()
+	}
+	for !c.closed && full() {
+		c.room.Wait()
+	}
+	if c.closed {
+		c.waiting.Add(-int64(size))
+		return errSocketClosed
+	}
+	o.since = time.Now()
+	c.queue = append(c.queue, o)
+	c.bytes += size
+	select {
+	case c.filled <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// write sends what waits, and pings when nothing does.
+func (c *socket) write() {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		select {
+		case <-c.filled:
+			if err := c.flush(); err != nil {
+				reason := ""
+				if errors.Is(err, errSlowReader) {
+					reason = reasonSlow
+				}
+				c.end(websocket.CloseTryAgainLater, reason)
+				return
+			}
+		case <-ping.C:
+			if c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait)) != nil {
+				c.end(websocket.CloseAbnormalClosure, "") // nobody else notices while the connection is not read
+				return
+			}
+		case <-c.done:
+			return
+		}
+	}
+}
+
+// flush writes the queue. A message that has waited too long ends it: the close
+// frame then takes the place of the message.
+func (c *socket) flush() error {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 || c.closed {
+			c.mu.Unlock()
+			return nil
+		}
+		next := c.queue[0]
+		c.queue[0] = outgoing{}
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		if time.Since(next.since) > time.Duration(c.limits.SlowReader) {
+			c.waiting.Add(-int64(next.size()))
+			return errSlowReader
+		}
+		// Twice the time: one message may be long, and what comes after it says why.
+		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Duration(c.limits.SlowReader)))
+		err := c.send(&next)
+		c.waiting.Add(-int64(next.size()))
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.bytes -= next.size()
+		c.room.Broadcast()
+		c.mu.Unlock()
+	}
+}
+
+// scratch are buffers in which small messages are put together when they are
+// written: what waits is shared among subscribers.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxScratch is the length from which on a message is written part by part, in as
+// many frames.
+const maxScratch = 64 << 10
+
+func (c *socket) send(o *outgoing) error {
+	if len(o.parts) == 1 {
+		return c.conn.WriteMessage(websocket.TextMessage, o.parts[0])
+	}
+	if o.size() <= maxScratch {
+		b := scratch.Get().(*[]byte)
+		defer scratch.Put(b)
+		*b = (*b)[:0]
+		for _, p := range o.parts {
+			*b = append(*b, p...)
+		}
+		return c.conn.WriteMessage(websocket.TextMessage, *b)
+	}
+	w, err := c.conn.NextWriter(websocket.TextMessage)
+	if err != nil {
+		return err
+	}
+	for _, p := range o.parts {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
