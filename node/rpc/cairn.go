@@ -183,7 +183,7 @@ func (a *cairnAPI) History(ctx context.Context, addr crypto.Address, cursor *hex
 	defer cancel()
 	out := &history{Address: addr, Entries: []historyEntry{}}
 	for _, t := range touches {
-		if err := overtime(ctx); err != nil {
+		if err := a.b.pause(ctx); err != nil {
 			return nil, err
 		}
 		if uint64(len(out.Entries)) == n {

@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -31,13 +32,16 @@ type Limits struct {
 	ResponseBytes int      `toml:"response_bytes"` // of the answers of one batch, and of answers that wait for one WebSocket reader
 	RequestTime   Duration `toml:"request_time"`   // from the first byte of a body to the last of its answer
 	Concurrent    int      `toml:"concurrent"`     // HTTP requests served at once; more wait for a moment, then get HTTP 429
-	Heavy         int      `toml:"heavy"`          // batches and calls with large answers that are worked on at once
+	Heavy         int      `toml:"heavy"`          // batches, long requests and calls with large answers that are worked on at once; 0 = one fewer than processors, at least one
 	WaitingBytes  int      `toml:"waiting_bytes"`  // of all answers that wait for their readers; as much of requests that are read or wait for their turn
 
 	CacheBytes int `toml:"cache_bytes"` // of encoded answers about final blocks that are kept
 
 	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, loopback exempt
 	WriteBurst      int `toml:"write_burst"`       // of them at once
+
+	RefusalsPerSecond int `toml:"refusals_per_second"` // requests from one address that are refused for what they are, loopback exempt; then all of its requests are refused
+	RefusalBurst      int `toml:"refusal_burst"`       // of them at once
 
 	Connections           int `toml:"connections"`             // open, of HTTP and WebSocket
 	ConnectionsPerAddress int `toml:"connections_per_address"` // of them from one address, loopback exempt
@@ -77,8 +81,8 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // DefaultLimits are for a node that strangers may call.
 func DefaultLimits() Limits {
 	return Limits{
-		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, Heavy: 8, WaitingBytes: 64 << 20, CacheBytes: 64 << 20,
-		WritesPerSecond: 200, WriteBurst: 2000,
+		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, WaitingBytes: 64 << 20, CacheBytes: 64 << 20,
+		WritesPerSecond: 200, WriteBurst: 2000, RefusalsPerSecond: 10, RefusalBurst: 100,
 		Connections: 8192, ConnectionsPerAddress: 512,
 		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: Duration(10 * time.Second),
 		Subscriptions: 16_384, SubscriptionsPerAddress: 1024, SocketSubscriptions: 128, Filters: 16_384, FiltersPerAddress: 512, FilterLife: Duration(5 * time.Minute),
@@ -109,6 +113,7 @@ func (l *Limits) all() []limit {
 		n("heavy", &l.Heavy, d.Heavy), n("waiting_bytes", &l.WaitingBytes, d.WaitingBytes),
 		n("cache_bytes", &l.CacheBytes, d.CacheBytes),
 		n("writes_per_second", &l.WritesPerSecond, d.WritesPerSecond), n("write_burst", &l.WriteBurst, d.WriteBurst),
+		n("refusals_per_second", &l.RefusalsPerSecond, d.RefusalsPerSecond), n("refusal_burst", &l.RefusalBurst, d.RefusalBurst),
 		n("connections", &l.Connections, d.Connections), n("connections_per_address", &l.ConnectionsPerAddress, d.ConnectionsPerAddress),
 		n("sockets", &l.Sockets, d.Sockets), n("sockets_per_address", &l.SocketsPerAddress, d.SocketsPerAddress),
 		n("socket_calls", &l.SocketCalls, d.SocketCalls), t("slow_reader", &l.SlowReader, d.SlowReader),
@@ -122,6 +127,9 @@ func (l *Limits) all() []limit {
 
 // withDefaults fills the zeros.
 func (l Limits) withDefaults() Limits {
+	if l.Heavy == 0 { // consensus has a processor, whatever is asked
+		l.Heavy = max(1, runtime.GOMAXPROCS(0)-1)
+	}
 	for _, x := range l.all() {
 		if x.value != nil && *x.value == 0 {
 			*x.value = x.initial

@@ -10,8 +10,8 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
-	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +60,9 @@ func (c *callable) arguments(ctx context.Context, params []byte) ([]reflect.Valu
 	args, ok := make([]reflect.Value, 0, 4), true
 	if c.context {
 		args = append(args, reflect.ValueOf(ctx))
+	}
+	if string(params) == "null" {
+		params = nil
 	}
 	n := 0
 	members(params, func(raw []byte) bool {
@@ -142,10 +145,14 @@ func (s *service) call(ctx context.Context, c *callable, args []reflect.Value) (
 // dispatch answers a request within its time: plain calls here, anything else by
 // go-ethereum's server. r carries the caller in its context.
 func (s *Server) dispatch(r *http.Request, body []byte, f *frame) *reply {
-	switch n := len(f.calls); {
-	case f.batch && n > s.service.limits.Batch && jsonContent(r):
-		return tooLarge(f)
-	case n == 0 || !jsonContent(r) || !json.Valid(body):
+	switch {
+	case f.large:
+		s.service.refuse(callerOf(r.Context()), "malformed")
+		out := newReply()
+		out.add(tooLarge(f))
+		return out
+	case len(f.calls) == 0 || !json.Valid(body):
+		s.service.refuse(callerOf(r.Context()), "malformed")
 		status, answer := s.foreign(r, body, time.Time{}) // runs no method
 		out := &reply{status: status}
 		out.add(answer)
@@ -161,7 +168,7 @@ func (s *Server) dispatch(r *http.Request, body []byte, f *frame) *reply {
 
 // tooLarge refuses a batch as go-ethereum's server does: one error, with the id of
 // the first call that has one. Not by that server, which would read it all.
-func tooLarge(f *frame) *reply {
+func tooLarge(f *frame) []byte {
 	var id []byte
 	for i := range f.calls {
 		if c := &f.calls[i]; string(c.version) == `"2.0"` && len(c.name()) > 0 && plainID(c.id) {
@@ -170,11 +177,7 @@ func tooLarge(f *frame) *reply {
 		}
 	}
 	a := errorAnswer(id, errBatchTooLarge)
-	out := newReply()
-	out.add([]byte{'['})
-	a.to(out)
-	out.add([]byte{']'})
-	return out
+	return slices.Concat([]byte{'['}, a.body, []byte{']'})
 }
 
 // batch answers calls one after the other. What does not fit, in time or in
@@ -185,13 +188,13 @@ func (s *Server) batch(r *http.Request, f *frame) *reply {
 	ctx, cancel := context.WithDeadline(r.Context(), end)
 	defer cancel()
 	r = r.WithContext(ctx)
+	turn := turnOf(ctx)
 	out := newReply()
 	out.counted = true
 	var over *callError // of the rest of the batch
 	for i := range f.calls {
-		runtime.Gosched() // a batch is long: whoever else is ready, consensus first of all, need not wait for its time slice
 		c := &f.calls[i]
-		if over == nil && ctx.Err() != nil {
+		if over == nil && (turn.pause(ctx) != nil || ctx.Err() != nil) {
 			over = errTimeout
 		}
 		var a answered

@@ -51,6 +51,7 @@ var (
 	errTimeout          = &callError{code: codeTimeout, text: "request timed out"}
 	errResponseTooLarge = &callError{code: codeTooLarge, text: "response too large"}
 	errTooMuchWaits     = &callError{code: codeLimit, text: "too many large answers wait for their readers; try again later"}
+	errTooMuchRefused   = &callError{code: codeLimit, text: "too many requests from your address were refused; try again later (rpc.limits.refusals_per_second)"}
 	errTooMuchComes     = &callError{code: codeLimit, text: "too many large requests come at once; try again later (rpc.limits.waiting_bytes)"}
 )
 
@@ -82,6 +83,16 @@ func overtime(ctx context.Context) error {
 		return errTimeout
 	}
 	return nil
+}
+
+// pause is to be called between two pieces of a long work. Errors: errTimeout;
+// errStopping.
+func (s *service) pause(ctx context.Context) error {
+	err := turnOf(ctx).pause(ctx)
+	if over := overtime(ctx); over != nil {
+		return over
+	}
+	return err
 }
 
 // explained says of a block that is too old for this node what it has.

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -369,20 +370,20 @@ func TestWriteRate(t *testing.T) {
 }
 
 func testWriteRate(t *testing.T) {
-	w := newWriteRates(Limits{WritesPerSecond: 1, WriteBurst: 3}.withDefaults())
+	w := newRates(1, 3)
 	for range 3 {
-		equal(t, "within the burst", w.allow(&caller{host: "10.0.0.1"}), true)
+		equal(t, "within the burst", w.allow("10.0.0.1"), true)
 	}
-	equal(t, "beyond it", w.allow(&caller{host: "10.0.0.1"}), false)
-	equal(t, "another address", w.allow(&caller{host: "10.0.0.2"}), true)
+	equal(t, "beyond it", w.allow("10.0.0.1"), false)
+	equal(t, "another address", w.allow("10.0.0.2"), true)
 	for range 10 {
-		equal(t, "loopback", w.allow(&caller{host: "127.0.0.1"}), true)
+		equal(t, "loopback", w.allow("127.0.0.1"), true)
 	}
-	for i := range 2 * maxWriters {
-		w.allow(&caller{host: fmt.Sprint("host", i)})
+	for i := range 2 * maxRates {
+		w.allow(fmt.Sprint("host", i))
 	}
-	if len(w.by) > maxWriters {
-		t.Errorf("%d addresses are remembered, at most %d", len(w.by), maxWriters)
+	if len(w.by) > maxRates {
+		t.Errorf("%d addresses are remembered, at most %d", len(w.by), maxRates)
 	}
 	equal(t, "IPv6 by network", remoteHost("[2001:db8::1:2:3]:1"), remoteHost("[2001:db8::9]:2"))
 }
@@ -421,7 +422,9 @@ func TestLimits(t *testing.T) {
 	if err := (Limits{Batch: -1}).Validate(); err == nil || !strings.Contains(err.Error(), "rpc.limits.batch") {
 		t.Errorf("negative limit: %v", err)
 	}
-	equal(t, "defaults", Limits{}.withDefaults(), DefaultLimits())
+	want := DefaultLimits()
+	want.Heavy = max(1, runtime.GOMAXPROCS(0)-1)
+	equal(t, "defaults", Limits{}.withDefaults(), want)
 	if _, err := New(Config{Limits: Limits{RequestTime: -1}}, Backend{}); err == nil {
 		t.Error("a server with a negative limit")
 	}
@@ -490,8 +493,8 @@ func TestBatchTooLarge(t *testing.T) {
 	for _, x := range []struct{ body, want string }{
 		{batch(6, call, call), refused("7")},
 		{batch(6, "{}", call), refused("7")},
-		{batch(300_000, "{}", "{}"), refused("null")},
-		{batch(300_000, "1", "[]"), refused("null")},
+		{batch(80_000, "{}", "{}"), refused("null")},
+		{batch(80_000, "1", "[]"), refused("null")},
 	} {
 		status, answer := f.post(x.body)
 		equal(t, "status", status, 200)

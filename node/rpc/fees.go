@@ -102,7 +102,7 @@ func (a *ethAPI) FeeHistory(ctx context.Context, blocks math.HexOrDecimal64, las
 	ctx, cancel := a.b.within(ctx)
 	defer cancel()
 	for height := from; height <= to; height++ {
-		if err := overtime(ctx); err != nil {
+		if err := a.b.pause(ctx); err != nil {
 			return nil, err
 		}
 		h, err := a.b.Ledger.HeaderByHeight(height)

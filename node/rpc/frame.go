@@ -7,17 +7,13 @@ import (
 	"strconv"
 )
 
-// maxDepth bounds the nesting of a request. The deepest that a method takes is
-// an access list in a call in a batch.
-const maxDepth = 64
-
 // headBytes of an answer say whether it is an error and which.
 const headBytes = 256
 
 // frame is what must be known of a request before it is handed on.
 type frame struct {
-	err   error // nested too deep
 	batch bool
+	large bool // it has more calls than a batch may have
 	calls []call
 }
 
@@ -33,9 +29,6 @@ type call struct {
 // it is answered. Of a batch it reads one call more than most, so that a million
 // of them cost no more than too many do.
 func readFrame(b []byte, most int) frame {
-	if depth := nesting(b); depth > maxDepth {
-		return frame{err: fmt.Errorf("nested deeper than %d", maxDepth)}
-	}
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 {
 		return frame{}
@@ -46,6 +39,7 @@ func readFrame(b []byte, most int) frame {
 			f.calls = append(f.calls, readCall(member))
 			return len(f.calls) <= most
 		})
+		f.large = len(f.calls) > most
 	} else {
 		f.calls = []call{readCall(b)}
 	}
@@ -55,11 +49,12 @@ func readFrame(b []byte, most int) frame {
 // heavyMethods have answers that grow with a block, the pool or the request, or
 // read all of a block.
 var heavyMethods = map[string]bool{
-	"eth_getBlockByNumber": true, "eth_getBlockByHash": true, "eth_getBlockReceipts": true, "eth_getLogs": true, "eth_getFilterLogs": true,
+	"eth_getBlockByNumber": true, "eth_getBlockByHash": true, "eth_getBlockReceipts": true,
+	"eth_getBlockTransactionCountByNumber": true, "eth_getBlockTransactionCountByHash": true, "eth_getLogs": true, "eth_getFilterLogs": true,
 	"eth_getFilterChanges": true, "eth_feeHistory": true, "eth_getProof": true, "txpool_content": true, "txpool_inspect": true, "txpool_contentFrom": true,
 	"cairn_history": true, "cairn_finality": true, "cairn_proof": true, "cairn_receiptProof": true, "cairn_epochs": true, "cairn_evidence": true,
 	"ots_getBlockDetails": true, "ots_getBlockDetailsByHash": true, "ots_getBlockTransactions": true, "ots_searchTransactionsBefore": true,
-	"ots_searchTransactionsAfter": true, "rpc_discover": true,
+	"ots_searchTransactionsAfter": true, "ots_getTransactionBySenderAndNonce": true, "rpc_discover": true,
 }
 
 // heavy says whether the answer may be large.
@@ -126,7 +121,7 @@ func (c *call) set(key, value []byte) {
 // writes it: then it can be answered without go-ethereum's server.
 func (c *call) plain() bool {
 	return !c.odd && string(c.version) == `"2.0"` && plainID(c.id) && len(c.name()) > 0 &&
-		(len(c.params) == 0 || c.params[0] == '[')
+		(len(c.params) == 0 || c.params[0] == '[' || string(c.params) == "null")
 }
 
 // plainID is a number or a text that needs no escapes: an answer repeats it as
@@ -210,27 +205,6 @@ func (c *call) name() []byte {
 		return c.method[1 : n-1]
 	}
 	return nil
-}
-
-// nesting is the deepest nesting of brackets outside strings.
-func nesting(b []byte) int {
-	depth, deepest, text := 0, 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{' || c == '[':
-			if depth++; depth > deepest {
-				deepest = depth
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return deepest
 }
 
 // parseError is the whole answer to what is no JSON.

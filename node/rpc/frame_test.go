@@ -21,7 +21,8 @@ func FuzzReadFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got := readFrame(b, len(b))
 		_, _, _ = outcome(b)
-		if got.err != nil || !json.Valid(b) {
+		s := scan{most: len(b)}
+		if err := s.feed(b); err != nil || !json.Valid(b) {
 			return
 		}
 		var members []json.RawMessage
@@ -30,6 +31,9 @@ func FuzzReadFrame(f *testing.F) {
 		}
 		if !got.batch {
 			members = []json.RawMessage{bytes.TrimSpace(b)}
+		}
+		if got.batch && len(members) != s.calls {
+			t.Fatalf("%d calls scanned, want %d: %s", s.calls, len(members), b)
 		}
 		if len(members) != len(got.calls) {
 			t.Fatalf("%d members, want %d: %s", len(got.calls), len(members), b)
@@ -98,13 +102,14 @@ func FuzzBody(f *testing.F) {
 		}
 		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1/", bytes.NewReader(b))
 		r.Header.Set("Content-Type", "application/json")
+		r.RemoteAddr = "127.0.0.1:1" // has no limits of its own
 		w := httptest.NewRecorder()
 		x.server.ServeHTTP(w, r)
 		answer := w.Body.Bytes()
 		if w.Code != http.StatusOK || len(answer) > 0 && !json.Valid(answer) || bytes.Contains(answer, []byte(`"code":-32603`)) {
 			t.Fatalf("%d %s for %s", w.Code, answer, b)
 		}
-		if frame := readFrame(b, len(b)); frame.err != nil || bytes.Contains(b, []byte("ilter")) || bytes.Contains(b, []byte("end")) {
+		if s := (scan{most: len(b)}); s.feed(b) != nil || bytes.Contains(b, []byte("ilter")) || bytes.Contains(b, []byte("end")) {
 			return // refused before, or the second call would answer something else
 		}
 		if ours, theirs := x.both(string(b)); ours != theirs {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -39,20 +38,18 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = control.SetWriteDeadline(end.Add(time.Second))
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 
+	if !jsonContent(r) {
+		s.refuseContent(w, r)
+		return
+	}
 	in := s.service.intake(new(atomic.Int64))
 	defer in.release()
 	body, err := readBody(w, r, limits.BodyBytes, in)
 	if err != nil {
-		s.refuseBody(w, err)
+		s.refuseBody(w, r, body, err)
 		return
 	}
 	f := readFrame(body, limits.Batch)
-	if f.err != nil {
-		s.service.meters.refused("malformed")
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(parseError(f.err))
-		return
-	}
 	out, err := s.answer(r, body, &f)
 	if err != nil {
 		s.service.meters.refused("memory")
@@ -96,68 +93,19 @@ var (
 	textType = []string{"text/plain; charset=utf-8"}
 )
 
-// readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int, in *intake) ([]byte, error) {
-	if n := r.ContentLength; n >= 0 && n <= smallBody {
-		body := make([]byte, n)
-		_, err := io.ReadFull(r.Body, body)
-		return body, err
-	}
-	in.from = http.MaxBytesReader(w, r.Body, int64(limit))
-	return io.ReadAll(in)
-}
-
-// smallBody is the length that is taken at its word, and is not counted.
-const smallBody = 1 << 10
-
-// intake reads one request. Its bytes count from when they come until it is
-// answered: who sends much and never ends, or more than is worked on, must not
-// fill the memory.
-type intake struct {
-	from  io.Reader
-	total *atomic.Int64 // of all requests
-	own   *atomic.Int64 // of those of the same connection
-	most  int64         // of all
-	n     int64
-}
-
-// intake counts with what one connection has sent so far.
-func (s *service) intake(own *atomic.Int64) *intake {
-	return &intake{total: &s.bodies, own: own, most: int64(s.limits.WaitingBytes)}
-}
-
-// Read fails when all requests together are too much, unless the connection has
-// little of it.
-func (i *intake) Read(p []byte) (int, error) {
-	n, err := i.from.Read(p)
-	i.n += int64(n)
-	own := i.own.Add(int64(n))
-	if i.total.Add(int64(n)) > i.most && own > smallAnswer {
-		return n, errTooMuchComes
-	}
-	return n, err
-}
-
-// release is to be called once the request is not needed any more; again, it does
-// nothing.
-func (i *intake) release() {
-	i.total.Add(-i.n)
-	i.own.Add(-i.n)
-	i.n = 0
-}
-
 // answer has one request answered. What costs much is done for a few requests at
 // a time, and an answer counts as waiting until the caller has taken its size
 // off again: so that neither many large requests at once nor readers that do not
 // read fill the memory.
 func (s *Server) answer(r *http.Request, body []byte, f *frame) (*reply, error) {
 	svc := s.service
-	if f.heavy() {
-		who := callerOf(r.Context()).share()
-		if err := svc.heavy.enter(r.Context(), svc.stopping, who); err != nil {
+	if f.heavy() || len(body) > smallAnswer {
+		ctx, turn, err := svc.takeTurn(r.Context())
+		if err != nil {
 			return nil, err
 		}
-		defer svc.heavy.leave(who)
+		defer turn.leave()
+		r = r.WithContext(ctx)
 	}
 	meter, start := svc.meters.arrived(f), time.Now()
 	out := s.dispatch(r, body, f)
@@ -186,21 +134,71 @@ func (s *Server) enter(ctx context.Context, who string) bool {
 	return s.busy.enter(ctx, s.service.stopping, who) == nil
 }
 
-func (s *Server) refuseBody(w http.ResponseWriter, err error) {
+// refuseBody answers a request that is refused before it is read, or while it is.
+// body is what was read of one that is refused for what it says.
+func (s *Server) refuseBody(w http.ResponseWriter, r *http.Request, body []byte, err error) {
+	svc, who := s.service, callerOf(r.Context())
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		s.service.meters.refused("body too large")
+	switch {
+	case errors.As(err, &large):
+		svc.refuse(who, "body too large")
+		w.Header().Set("Connection", "close") // instead of reading what nobody wants
 		http.Error(w, fmt.Sprintf("content length too large (more than %d)", large.Limit), http.StatusRequestEntityTooLarge)
-		return
-	}
-	if errors.Is(err, errTooMuchComes) {
-		s.service.meters.refused("memory")
+	case errors.Is(err, errTooDeep), errors.Is(err, errBatchTooLarge):
+		w.Header()["Content-Type"] = jsonType
+		_, _ = w.Write(svc.refused(who, body, err))
+	case errors.Is(err, errTooMuchComes):
+		svc.meters.refused("memory")
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, err.Error(), http.StatusTooManyRequests)
-		return
+	default:
+		svc.meters.refused("body not read")
+		http.Error(w, "the body did not come in time", http.StatusRequestTimeout)
 	}
-	s.service.meters.refused("body not read")
-	http.Error(w, "the body did not come in time", http.StatusRequestTimeout)
+}
+
+// refuseContent answers what does not say of itself that it is JSON.
+func (s *Server) refuseContent(w http.ResponseWriter, r *http.Request) {
+	s.service.refuse(callerOf(r.Context()), "malformed")
+	status, answer := s.foreign(r, nil, time.Time{}) // runs no method
+	http.Error(w, string(answer), status)
+}
+
+// turnedAway is how long who has sent too much that was refused waits for the next
+// answer.
+const turnedAway = time.Second
+
+// turnAway refuses whatever an address asks that has sent too much which was
+// refused: unread, after a wait, and for the last time on this connection.
+func (s *Server) turnAway(w http.ResponseWriter, r *http.Request) {
+	s.service.meters.refused("refusals")
+	wait := time.NewTimer(turnedAway)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-r.Context().Done():
+	case <-s.service.stopping:
+	}
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, errTooMuchRefused.Error(), http.StatusTooManyRequests)
+}
+
+// refuse counts what is refused for what it is, against its sender too.
+func (s *service) refuse(who *caller, limit string) {
+	s.meters.refused(limit)
+	s.refusals.allow(who.host)
+}
+
+// refused is the whole answer to a request that is refused for what it says: begun
+// is what was read of it.
+func (s *service) refused(who *caller, begun []byte, err error) []byte {
+	s.refuse(who, "malformed")
+	if errors.Is(err, errBatchTooLarge) {
+		f := readFrame(begun, s.limits.Batch)
+		return tooLarge(&f)
+	}
+	return parseError(err)
 }
 
 // collector is a ResponseWriter that keeps what is written.

@@ -262,7 +262,7 @@ func TestLongTransactions(t *testing.T) {
 func TestClientLeaves(t *testing.T) {
 	t.Parallel()
 	const sleep = `{"jsonrpc":"2.0","id":1,"method":"test_sleep"}`
-	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(time.Hour)}}})
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(time.Hour), Heavy: 4}}})
 	svc := f.server.service
 	for name, c := range callables(map[string][]any{"test": {&crashAPI{}}}) {
 		svc.methods[name] = c

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -177,8 +176,7 @@ func (s *service) logPage(ctx context.Context, q *logQuery, from, to uint64) (lo
 	defer cancel()
 	logs = []*types.Log{}
 	for next = from; next <= to; next++ {
-		runtime.Gosched() // as in a batch
-		if err := overtime(ctx); err != nil {
+		if err := s.pause(ctx); err != nil {
 			return logs, next, err
 		}
 		found, err := s.blockLogs(q, next)

@@ -213,7 +213,7 @@ func (a *otsAPI) SearchTransactionsBefore(ctx context.Context, addr crypto.Addre
 			return nil, err
 		}
 		for _, t := range touches {
-			if err := overtime(ctx); err != nil {
+			if err := a.b.pause(ctx); err != nil {
 				return nil, err
 			}
 			if uint64(len(out.Txs)) >= size {
@@ -252,7 +252,7 @@ func (a *otsAPI) SearchTransactionsAfter(ctx context.Context, addr crypto.Addres
 	page := touches[len(touches)-first:]
 	out := &otsSearch{Txs: []*transaction{}, Receipts: []*otsReceipt{}, FirstPage: first == len(touches), LastPage: height == 0}
 	for _, t := range page {
-		if err := overtime(ctx); err != nil {
+		if err := a.b.pause(ctx); err != nil {
 			return nil, err
 		}
 		if err := a.appendTouch(out, t.Height, t.Transactions); err != nil {
@@ -286,7 +286,7 @@ func (a *otsAPI) touchesAbove(ctx context.Context, addr crypto.Address, height u
 		if err != nil {
 			return nil, err
 		}
-		if err := overtime(ctx); err != nil {
+		if err := a.b.pause(ctx); err != nil {
 			return nil, err
 		}
 		for _, t := range page {

@@ -35,13 +35,38 @@ func (p *places) enter(ctx context.Context, stopping <-chan struct{}, who string
 		return nil
 	}
 	p.mu.Lock()
+	w := p.queueLocked(who)
+	p.grantLocked() // one may have come free meanwhile
+	p.mu.Unlock()
+	return p.wait(ctx, stopping, who, w)
+}
+
+// pass gives a place to whoever waits and comes back for one, behind them. Without
+// anybody who waits it does nothing. With an error the place is given back.
+func (p *places) pass(ctx context.Context, stopping <-chan struct{}, who string) error {
+	p.mu.Lock()
+	if len(p.turns) == 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	w := p.queueLocked(who)
+	p.leaveLocked(who)
+	p.mu.Unlock()
+	return p.wait(ctx, stopping, who, w)
+}
+
+// queueLocked puts a request at the end of its caller's line.
+func (p *places) queueLocked(who string) *waiter {
 	w := &waiter{granted: make(chan struct{})}
 	if len(p.lines[who]) == 0 {
 		p.turns = append(p.turns, who)
 	}
 	p.lines[who] = append(p.lines[who], w)
-	p.grantLocked() // one may have come free meanwhile
-	p.mu.Unlock()
+	return w
+}
+
+// wait waits for the place of a request in line.
+func (p *places) wait(ctx context.Context, stopping <-chan struct{}, who string, w *waiter) error {
 	var err error
 	select {
 	case <-w.granted:

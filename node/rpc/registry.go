@@ -201,6 +201,7 @@ func (r *registryView) members(ctx context.Context, vs []genesis.Validator) ([]m
 	if r.b.Presence == nil {
 		return out, nil
 	}
+	turnOf(ctx).leave() // others work while this waits
 	for i, p := range r.b.Presence(ctx, ids) {
 		online, signs := p.Connected, p.Connected && p.Answered && p.Signs
 		synced := p.Connected && p.Answered && p.Height+syncedWithin >= p.Own

@@ -27,6 +27,7 @@ func (a *cairnAPI) addSeen(ctx context.Context, s *transactionStatus) {
 	if a.b.Seen == nil {
 		return
 	}
+	turnOf(ctx).leave() // others work while this waits
 	seen := a.b.Seen(ctx, s.Hash)
 	if seen == nil {
 		return

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/common/math"
 	"github.com/ethereum/go-ethereum/core/types"
-	"golang.org/x/time/rate"
 
 	"cairn/crypto"
 	"cairn/ledger"
@@ -35,7 +33,8 @@ func (a *ethAPI) SendRawTransaction(ctx context.Context, raw hexutil.Bytes) (cry
 }
 
 func (a *ethAPI) submit(ctx context.Context, raw hexutil.Bytes) (*types.Transaction, error) {
-	if !a.b.writes.allow(callerOf(ctx)) {
+	// A token with a rate has been held to that.
+	if c := callerOf(ctx); (c.grant == nil || c.grant.rate == nil) && !a.b.writes.allow(c.host) {
 		a.b.meters.refused("writes")
 		return nil, tooBusy("too many transactions from your address: at most %d a second, %d at once; try again later",
 			a.b.limits.WritesPerSecond, a.b.limits.WriteBurst)
@@ -66,6 +65,7 @@ func (a *ethAPI) SendRawTransactionSync(ctx context.Context, raw hexutil.Bytes, 
 		return none, err
 	}
 	hash := tx.Hash()
+	turnOf(ctx).leave() // others work while this waits
 	for {
 		r, err := a.GetTransactionReceipt(hash)
 		if r.raw != nil || err != nil {
@@ -94,55 +94,4 @@ func (s *service) place(hash crypto.Hash) (tx *types.Transaction, height, index 
 		return nil, 0, 0, false, nil
 	}
 	return tx, height, index, err == nil, err
-}
-
-// maxWriters bounds the addresses whose rate is remembered.
-const maxWriters = 16_384
-
-// writeRates bounds the transactions that one address may send.
-type writeRates struct {
-	limits Limits
-	mu     sync.Mutex
-	by     map[string]*rate.Limiter
-}
-
-func newWriteRates(l Limits) *writeRates {
-	return &writeRates{limits: l, by: make(map[string]*rate.Limiter)}
-}
-
-// allow takes one from the allowance of a caller's host. A token with a rate has
-// been held to that.
-func (w *writeRates) allow(c *caller) bool {
-	host := c.host
-	if host == "" || exempt(host) || c.grant != nil && c.grant.rate != nil {
-		return true
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	l := w.by[host]
-	if l == nil {
-		w.forget()
-		l = rate.NewLimiter(rate.Limit(w.limits.WritesPerSecond), w.limits.WriteBurst)
-		w.by[host] = l
-	}
-	return l.Allow()
-}
-
-// forget makes room: who has its whole allowance is as if it had never come. If
-// all are busy, some start anew.
-func (w *writeRates) forget() {
-	if len(w.by) < maxWriters {
-		return
-	}
-	for host, l := range w.by {
-		if l.Tokens() >= float64(w.limits.WriteBurst) {
-			delete(w.by, host)
-		}
-	}
-	for host := range w.by {
-		if len(w.by) < maxWriters {
-			return
-		}
-		delete(w.by, host)
-	}
 }

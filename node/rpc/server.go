@@ -63,7 +63,8 @@ type service struct {
 	heads    *heads
 	filters  *filters
 	finals   *finals
-	writes   *writeRates
+	writes   *rates // transactions that are sent
+	refusals *rates // requests that are refused for what they are
 	sockets  *sockets
 	meters   *meters
 	heavy    *places // of heavy requests that are worked on
@@ -111,8 +112,9 @@ func New(cfg Config, b Backend) (*Server, error) {
 	ctx, end := context.WithCancel(context.Background())
 	limits := cfg.Limits.withDefaults()
 	svc := &service{
-		Backend: b, limits: limits, heads: newHeads(b.Ledger), filters: newFilters(limits), writes: newWriteRates(limits),
-		sockets: newSockets(limits), heavy: newPlaces(limits.Heavy), stopping: ctx.Done(),
+		Backend: b, limits: limits, heads: newHeads(b.Ledger), filters: newFilters(limits), writes: newRates(limits.WritesPerSecond, limits.WriteBurst),
+		refusals: newRates(limits.RefusalsPerSecond, limits.RefusalBurst),
+		sockets:  newSockets(limits), heavy: newPlaces(limits.Heavy), stopping: ctx.Done(),
 	}
 	cancel := func() { end(); svc.heads.cancel() }
 	s := &Server{
@@ -188,8 +190,12 @@ func (s *Server) CheckHost(h http.HandlerFunc) http.HandlerFunc {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	who, ok := s.identify(r)
+	if s.service.refusals.spent(who.host) {
+		s.turnAway(w, r)
+		return
+	}
 	if !ok {
-		s.service.meters.refused("token")
+		s.service.refuse(who, "token")
 		http.Error(w, "this needs a token in the path: http://HOST/TOKEN, one of rpc.tokens", http.StatusUnauthorized)
 		return
 	}

@@ -127,57 +127,71 @@ func (c *socket) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, io.EOF
 		}
-		f := readFrame(msg, c.server.service.limits.Batch)
-		if f.err == nil && !json.Valid(msg) {
-			var v json.RawMessage
-			f.err = json.Unmarshal(msg, &v)
+		if msg == nil {
+			continue // it is refused
 		}
-		if f.err != nil {
-			c.meters.refused("malformed")
-			if err := c.enqueue(message(parseError(f.err))); err != nil {
-				return 0, err
-			}
-			continue
-		}
-		if f.subscribes() {
-			if err := c.server.service.allowed(c.request.Context(), &f.calls[0]); err != nil {
-				if err := c.enqueue(message(errorAnswer(f.calls[0].id, err).body)); err != nil {
-					return 0, err
-				}
-				continue
-			}
-		}
-		places := c.places(&f, len(msg))
-		if !c.begin(&f, places) {
-			return 0, io.EOF
-		}
+		f := readFrame(msg, c.limits.Batch)
 		if !f.subscribes() {
+			places := c.places(&f, len(msg))
+			if !c.begin(&f, places) {
+				return 0, io.EOF
+			}
 			c.in = nil // is released with the answer
 			go c.answer(msg, f, in, places)
 			continue
 		}
-		c.rest = append(msg, '\n') // ends a value that is a bare number
+		if err := c.subscribe(msg, &f); err != nil {
+			return 0, io.EOF
+		}
 	}
 	n := copy(p, c.rest)
 	c.rest = c.rest[n:]
 	return n, nil
 }
 
-// receive reads one message. One that is too much for the node ends the
-// connection.
+// receive reads one message; nil is one that was refused, and the connection goes
+// on. One that is too much for the node ends it, as does too much that is refused.
 func (c *socket) receive(in *intake) ([]byte, error) {
 	_ = c.conn.SetReadDeadline(time.Now().Add(readWait))
 	_, r, err := c.conn.NextReader()
 	if err != nil {
 		return nil, err
 	}
-	in.from = r
-	msg, err := io.ReadAll(in)
-	if errors.Is(err, errTooMuchComes) {
+	svc, who := c.server.service, callerOf(c.request.Context())
+	if svc.refusals.spent(who.host) {
+		c.meters.refused("refusals")
+		c.end(websocket.CloseTryAgainLater, errTooMuchRefused.Error())
+		return nil, errTooMuchRefused
+	}
+	msg, err := in.read(r, -1)
+	switch {
+	case errors.Is(err, errTooMuchComes):
 		c.meters.refused("memory")
 		c.end(websocket.CloseTryAgainLater, err.Error())
+	case err == nil && !in.scan.begun:
+		return nil, c.enqueue(message(svc.refused(who, nil, io.ErrUnexpectedEOF)))
+	case errors.Is(err, errTooDeep), errors.Is(err, errBatchTooLarge):
+		return nil, c.enqueue(message(svc.refused(who, msg, err)))
 	}
 	return msg, err
+}
+
+// subscribe hands a call that is about the connection to go-ethereum's decoder, if
+// it is allowed.
+func (c *socket) subscribe(msg []byte, f *frame) error {
+	var v json.RawMessage
+	if err := json.Unmarshal(msg, &v); err != nil {
+		c.server.service.refuse(callerOf(c.request.Context()), "malformed")
+		return c.enqueue(message(parseError(err)))
+	}
+	if err := c.server.service.allowed(c.request.Context(), &f.calls[0]); err != nil {
+		return c.enqueue(message(errorAnswer(f.calls[0].id, err).body))
+	}
+	if !c.begin(f, 1) {
+		return errSocketClosed
+	}
+	c.rest = append(bytes.Clone(msg), '\n') // ends a value that is a bare number
+	return nil
 }
 
 // callsOfPlace is about how many calls, read, take as much memory as a message that

@@ -138,8 +138,9 @@ func remoteHost(addr string) string {
 }
 
 // exempt says whether a host has no limits of its own: behind a proxy on this
-// machine every caller is loopback, and the proxy knows them better.
+// machine every caller is 127.0.0.1, and the proxy knows them better. The other
+// addresses of loopback are like any: with them limits can be tried on one machine.
 func exempt(host string) bool {
 	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return ip != nil && (ip.Equal(net.IPv6loopback) || ip.Equal(net.IPv4(127, 0, 0, 1)))
 }

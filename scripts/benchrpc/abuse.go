@@ -20,6 +20,9 @@ const (
 	sizeEvery  = 20 * time.Millisecond // between two looks at the node's memory
 )
 
+// walkers send single transfers, each one after the other.
+const walkers = 3
+
 // abuseReport is what one node bore, and what the others and consensus noticed.
 type abuseReport struct {
 	Calm  *strain   `json:"calm"` // before
@@ -40,49 +43,77 @@ type strain struct {
 	P99      float64           `json:"otherClientP99Millis"`
 	Max      float64           `json:"otherClientMaxMillis"`
 	Finality *testnet.Finality `json:"finality"`
-	Heard    map[string]int    `json:"abusersHeard,omitempty"` // what the node answered them, by kind
+	Control  *testnet.Finality `json:"controlFinality,omitempty"` // with the same traffic to a process that does nothing else
+	Heard    map[string]int    `json:"abusersHeard,omitempty"`    // what the node answered them, by kind
 }
 
-// measureAbuse abuses node 0 in each way for a while; only, if not empty, is in the
-// names of the ways.
-func measureAbuse(ctx context.Context, net *testnet.Network, long time.Duration, only string) (*abuseReport, error) {
-	chain, err := net.Chain()
+// measureAbuse abuses node 0 in each way for a while.
+func measureAbuse(ctx context.Context, net *testnet.Network, o settings) (out *abuseReport, err error) {
+	addr, stop, err := startSink(ctx)
 	if err != nil {
 		return nil, err
 	}
-	key, err := net.Key(len(net.Accounts) - 1)
-	if err != nil {
+	defer func() { err = errors.Join(err, stop()) }()
+	w := &watch{node: net.Nodes[0], long: o.Abuse}
+	defer w.close()
+	if err := w.connect(ctx, net); err != nil {
 		return nil, err
 	}
-	singles, err := testnet.NewSingles(ctx, net.Nodes, chain, key)
-	if err != nil {
+	out = new(abuseReport)
+	if out.Calm, err = w.strain(ctx, "none", nil); err != nil {
 		return nil, err
 	}
-	defer singles.Close()
-	w := &watch{node: net.Nodes[0], singles: singles, long: long}
-	out := new(abuseReport)
-	if out.Calm, err = w.strain(ctx, attack{"none", nil}); err != nil {
-		return nil, err
-	}
-	for _, a := range attacks(net.Nodes[0]) {
-		if !strings.Contains(a.kind, only) {
+	for _, a := range attacks {
+		if !strings.Contains(a.kind, o.Only) {
 			continue
 		}
-		s, err := w.strain(ctx, a)
+		s := &strangers{node: net.Nodes[0], addresses: o.Addresses}
+		kind, err := w.strain(ctx, a.kind, func(ctx context.Context, t *tally) error { return a.run(ctx, s, t) })
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.kind, err)
 		}
-		out.Kinds = append(out.Kinds, s)
+		control, err := w.strain(ctx, a.kind, s.traffic.replay(addr, o.Abuse))
+		if err != nil {
+			return nil, fmt.Errorf("the control of %s: %w", a.kind, err)
+		}
+		kind.Control = control.Finality
+		out.Kinds = append(out.Kinds, kind)
 	}
-	out.After, err = w.strain(ctx, attack{"none", nil})
+	out.After, err = w.strain(ctx, "none", nil)
 	return out, err
+}
+
+// connect gets ready to measure finality.
+func (w *watch) connect(ctx context.Context, net *testnet.Network) error {
+	chain, err := net.Chain()
+	if err != nil {
+		return err
+	}
+	for i := range walkers {
+		key, err := net.Key(len(net.Accounts) - 1 - i)
+		if err != nil {
+			return err
+		}
+		s, err := testnet.NewSingles(ctx, net.Nodes, chain, key)
+		if err != nil {
+			return err
+		}
+		w.singles = append(w.singles, s)
+	}
+	return nil
+}
+
+func (w *watch) close() {
+	for _, s := range w.singles {
+		s.Close()
+	}
 }
 
 // attack is one way to abuse a node. run goes on until its context ends, notes
 // what it hears, and fails only if it could not abuse as it should.
 type attack struct {
 	kind string
-	run  func(ctx context.Context, heard *tally) error
+	run  func(ctx context.Context, from *strangers, heard *tally) error
 }
 
 // tally counts answers by kind.
@@ -103,14 +134,14 @@ func (t *tally) add(kind string, n int) {
 // watch measures a node while something happens to it.
 type watch struct {
 	node    testnet.Node
-	singles *testnet.Singles
+	singles []*testnet.Singles // that send at once
 	long    time.Duration
 }
 
-// strain runs an attack, and beside it the other client, the look at the memory
-// and the single transfers.
-func (w *watch) strain(ctx context.Context, a attack) (*strain, error) {
-	out := &strain{Kind: a.kind}
+// strain runs an attack, which may be nil, and beside it the other client, the look
+// at the memory and the single transfers.
+func (w *watch) strain(ctx context.Context, kind string, attack func(context.Context, *tally) error) (*strain, error) {
+	out := &strain{Kind: kind}
 	var err error
 	if out.Before, err = load.Memory(w.node.PID, "VmRSS"); err != nil {
 		return nil, err
@@ -119,23 +150,28 @@ func (w *watch) strain(ctx context.Context, a attack) (*strain, error) {
 	defer stop()
 	heard := new(tally)
 	var g errgroup.Group
-	if a.run != nil {
-		g.Go(func() error { return ended(during, a.run(during, heard)) })
+	if attack != nil {
+		g.Go(func() error { return ended(during, attack(during, heard)) })
 	}
 	var reads []time.Duration
 	var finalities []time.Duration
+	var mu sync.Mutex
 	g.Go(func() error { reads, out.Failed = w.read(during); return nil })
 	g.Go(func() error { out.Most = w.memory(during); return nil })
-	g.Go(func() error {
-		for during.Err() == nil {
-			took, err := w.singles.One(ctx)
-			if err != nil {
-				return err
+	for _, s := range w.singles {
+		g.Go(func() error {
+			for during.Err() == nil {
+				took, err := s.One(ctx)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				finalities = append(finalities, took)
+				mu.Unlock()
 			}
-			finalities = append(finalities, took)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
@@ -166,7 +202,7 @@ func (w *watch) read(ctx context.Context) (times []time.Duration, failed int) {
 		at := time.Now()
 		var err error
 		if l == nil {
-			l, err = dialHTTP(ctx, w.node.RPC)
+			l, err = dialHTTP(ctx, w.node.RPC, nil)
 		}
 		if err == nil {
 			_, err = l.ask(request)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -30,29 +31,51 @@ const (
 	deafQuestions   = 64 // of each, with large answers
 )
 
-// attacks are those that a node is measured under.
-func attacks(node testnet.Node) []attack {
-	return []attack{
-		{"1,000 idle connections", func(ctx context.Context, t *tally) error { return idle(ctx, node, t) }},
-		{"slow-loris: a byte at a time", func(ctx context.Context, t *tally) error { return slowLoris(ctx, node, t) }},
-		{"10 MB bodies", func(ctx context.Context, t *tally) error {
-			return flood(ctx, node, t, bytes.Repeat([]byte{' '}, bigBody))
-		}},
-		{"deep JSON", func(ctx context.Context, t *tally) error {
-			return flood(ctx, node, t, []byte(`{"jsonrpc":"2.0","id":1,"method":"eth_call","params":`+strings.Repeat("[", deepLevels)))
-		}},
-		{"batch bombs: 1,000 full blocks", func(ctx context.Context, t *tally) error {
-			return flood(ctx, node, t, batchOf(1000, call(1, "eth_getBlockByNumber", "latest", true)))
-		}},
-		{"batch bombs: 300,000 calls of nothing", func(ctx context.Context, t *tally) error {
-			return flood(ctx, node, t, batchOf(300_000, []byte("{}")))
-		}},
-		{"batch bombs: 1,000 log queries over all blocks", func(ctx context.Context, t *tally) error {
-			return flood(ctx, node, t, batchOf(1000, call(1, "eth_getLogs", map[string]string{"fromBlock": "0x0"})))
-		}},
-		{"subscription flood", func(ctx context.Context, t *tally) error { return subscriptions(ctx, node, t) }},
-		{"slow readers of large answers", func(ctx context.Context, t *tally) error { return deaf(ctx, node, t) }},
+// strangers are who abuses a node, from a few addresses. Those of loopback but for
+// 127.0.0.1 have the limits of any address.
+type strangers struct {
+	node      testnet.Node
+	addresses int // 0 = 127.0.0.1, which has no limits of its own
+	next      atomic.Int64
+	traffic   traffic
+}
+
+// dial connects from the next address.
+func (s *strangers) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	var d net.Dialer
+	if s.addresses > 0 {
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+s.next.Add(1)/2%int64(s.addresses)))}
 	}
+	c, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return s.traffic.count(c), nil
+}
+
+func (s *strangers) http(ctx context.Context) (*httpLink, error) {
+	return dialHTTP(ctx, s.node.RPC, s.dial)
+}
+
+func (s *strangers) socket(ctx context.Context) (*socketLink, error) {
+	return dialSocket(ctx, s.node.WS, s.dial)
+}
+
+// attacks are those that a node is measured under.
+var attacks = []attack{
+	{"1,000 idle connections", idle},
+	{"slow-loris: a byte at a time", slowLoris},
+	{"10 MB bodies", flood(func() []byte { return bytes.Repeat([]byte{' '}, bigBody) })},
+	{"deep JSON", flood(func() []byte {
+		return []byte(`{"jsonrpc":"2.0","id":1,"method":"eth_call","params":` + strings.Repeat("[", deepLevels))
+	})},
+	{"batch bombs: 1,000 full blocks", flood(func() []byte { return batchOf(1000, call(1, "eth_getBlockByNumber", "latest", true)) })},
+	{"batch bombs: 300,000 calls of nothing", flood(func() []byte { return batchOf(300_000, []byte("{}")) })},
+	{"batch bombs: 1,000 log queries over all blocks", flood(func() []byte {
+		return batchOf(1000, call(1, "eth_getLogs", map[string]string{"fromBlock": "0x0"}))
+	})},
+	{"subscription flood", subscriptions},
+	{"slow readers of large answers", deaf},
 }
 
 func batchOf(n int, one []byte) []byte {
@@ -62,7 +85,7 @@ func batchOf(n int, one []byte) []byte {
 }
 
 // idle opens connections that have asked once and then hold still.
-func idle(ctx context.Context, node testnet.Node, t *tally) error {
+func idle(ctx context.Context, from *strangers, t *tally) error {
 	request := call(1, "eth_blockNumber")
 	var open []link
 	defer func() {
@@ -75,17 +98,18 @@ func idle(ctx context.Context, node testnet.Node, t *tally) error {
 		var err error
 		question := request
 		if i%2 == 0 {
-			l, err = dialHTTP(ctx, node.RPC)
-			question = post(node.RPC, request)
+			l, err = from.http(ctx)
+			question = post(from.node.RPC, request)
 		} else {
-			l, err = dialSocket(ctx, node.WS)
+			l, err = from.socket(ctx)
+		}
+		if err == nil {
+			open = append(open, l)
+			_, err = l.ask(question)
 		}
 		if err != nil {
-			return err
-		}
-		open = append(open, l)
-		if _, err := l.ask(question); err != nil {
-			return err
+			t.add("refused", 1)
+			continue
 		}
 		t.add("open", 1)
 	}
@@ -95,7 +119,7 @@ func idle(ctx context.Context, node testnet.Node, t *tally) error {
 
 // slowLoris sends requests a byte at a time: half of the connections never end
 // their header, half their body. A connection that the node ends is opened anew.
-func slowLoris(ctx context.Context, node testnet.Node, t *tally) error {
+func slowLoris(ctx context.Context, from *strangers, t *tally) error {
 	head := "POST / HTTP/1.1\r\nHost: localhost\r\n"
 	whole := head + "Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 	var g errgroup.Group
@@ -106,7 +130,7 @@ func slowLoris(ctx context.Context, node testnet.Node, t *tally) error {
 		}
 		g.Go(func() error {
 			for ctx.Err() == nil {
-				conn, err := new(net.Dialer).DialContext(ctx, "tcp", hostOf(node.RPC))
+				conn, err := from.dial(ctx, "tcp", hostOf(from.node.RPC))
 				if err != nil {
 					return err
 				}
@@ -129,13 +153,18 @@ func slowLoris(ctx context.Context, node testnet.Node, t *tally) error {
 
 // flood posts a body again and again over a few connections. A node may answer
 // before it has read the body, and end the connection.
-func flood(ctx context.Context, node testnet.Node, t *tally, body []byte) error {
-	request := post(node.RPC, body)
+func flood(body func() []byte) func(context.Context, *strangers, *tally) error {
+	return func(ctx context.Context, from *strangers, t *tally) error {
+		return from.flood(ctx, post(from.node.RPC, body()), t)
+	}
+}
+
+func (s *strangers) flood(ctx context.Context, request []byte, t *tally) error {
 	var g errgroup.Group
 	for range abusers {
 		g.Go(func() error {
 			for ctx.Err() == nil {
-				l, err := dialHTTP(ctx, node.RPC)
+				l, err := s.http(ctx)
 				if err != nil {
 					return err
 				}
@@ -178,12 +207,12 @@ func kindOf(status int, answer []byte) string {
 
 // subscriptions makes as many as one connection may have, on many, and reads
 // what comes.
-func subscriptions(ctx context.Context, node testnet.Node, t *tally) error {
+func subscriptions(ctx context.Context, from *strangers, t *tally) error {
 	kinds := [][]byte{call(1, "eth_subscribe", "newHeads"), call(1, "eth_subscribe", "logs", map[string]any{}), call(1, "eth_subscribe", "newPendingTransactions", true), call(1, "cairn_subscribe", "drops")}
 	var g errgroup.Group
 	for range floodSockets {
 		g.Go(func() error {
-			l, err := dialSocket(ctx, node.WS)
+			l, err := from.socket(ctx)
 			if err != nil {
 				return err
 			}
@@ -215,13 +244,13 @@ func subscriptions(ctx context.Context, node testnet.Node, t *tally) error {
 }
 
 // deaf asks for large answers and reads none.
-func deaf(ctx context.Context, node testnet.Node, t *tally) error {
+func deaf(ctx context.Context, from *strangers, t *tally) error {
 	question := batchOf(200, call(1, "rpc_discover"))
 	var g errgroup.Group
 	for range deafSockets {
 		g.Go(func() error {
 			for ctx.Err() == nil {
-				l, err := dialSocket(ctx, node.WS)
+				l, err := from.socket(ctx)
 				if err != nil {
 					pause(ctx, slowPause) // it may be refused
 					t.add("connection refused", 1)

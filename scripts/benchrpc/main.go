@@ -31,6 +31,7 @@ type settings struct {
 	Batch       int           `json:"batch"`
 	Writes      int           `json:"writes"`
 	Abuse       time.Duration `json:"abuseNanos"`
+	Addresses   int           `json:"abuserAddresses"`
 	Only        string        `json:"only,omitempty"`
 }
 
@@ -50,9 +51,18 @@ func main() {
 	flag.IntVar(&s.Connections, "connections", 16, "connections, each with one request at a time")
 	flag.IntVar(&s.Batch, "batch", 100, "calls of one batch")
 	flag.IntVar(&s.Writes, "writes", 2000, "transfers of one round")
-	flag.DurationVar(&s.Abuse, "abuse", 6*time.Second, "time of each kind of abuse; 0 = none")
+	flag.IntVar(&s.Addresses, "addresses", 4, "addresses that abusers come from; 0 = 127.0.0.1, which has no limits of its own")
+	asSink := flag.Bool("sink", false, "only read what comes; this program starts itself so")
+	flag.DurationVar(&s.Abuse, "abuse", 5*time.Second, "time of each kind of abuse; 0 = none")
 	flag.StringVar(&s.Only, "only", "", "only the kinds of abuse with this in their name")
 	flag.Parse()
+	if *asSink {
+		if err := sink(); err != nil {
+			fmt.Fprintln(os.Stderr, "benchrpc: sink:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := s.validate(); err != nil {
 		fmt.Fprintln(os.Stderr, "benchrpc:", err)
 		os.Exit(2)
@@ -64,8 +74,8 @@ func main() {
 }
 
 func (s *settings) validate() error {
-	if s.Nodes < 1 || s.Rounds < 0 || s.Connections < 1 || s.Batch < 1 || s.Writes < 1 || s.Rounds > 0 && s.Round <= 0 || s.Abuse < 0 {
-		return errors.New("nodes, connections, batch, writes and round must be above 0, rounds and abuse not below")
+	if s.Nodes < 1 || s.Rounds < 0 || s.Connections < 1 || s.Batch < 1 || s.Writes < 1 || s.Rounds > 0 && s.Round <= 0 || s.Abuse < 0 || s.Addresses < 0 || s.Addresses > 200 {
+		return errors.New("nodes, connections, batch, writes and round must be above 0, rounds and abuse not below, addresses from 0 to 200")
 	}
 	return nil
 }
@@ -90,7 +100,7 @@ func run(s settings) (err error) {
 		}
 	}
 	if s.Abuse > 0 {
-		if r.Abuse, err = measureAbuse(ctx, net, s.Abuse, s.Only); err != nil {
+		if r.Abuse, err = measureAbuse(ctx, net, s); err != nil {
 			return err
 		}
 	}

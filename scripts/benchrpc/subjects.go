@@ -86,12 +86,12 @@ func subjectsOf(ctx context.Context, net *testnet.Network, s settings) ([]*subje
 func newSubject(net *testnet.Network, transport, method string, batch int) *subject {
 	node := net.Nodes[0]
 	s := &subject{method: method, transport: transport, calls: 1}
-	s.dial = func(ctx context.Context) (link, error) { return dialHTTP(ctx, node.RPC) }
+	s.dial = func(ctx context.Context) (link, error) { return dialHTTP(ctx, node.RPC, nil) }
 	switch transport {
 	case "batch":
 		s.calls = batch
 	case "websocket":
-		s.dial = func(ctx context.Context) (link, error) { return dialSocket(ctx, node.WS) }
+		s.dial = func(ctx context.Context) (link, error) { return dialSocket(ctx, node.WS, nil) }
 	}
 	return s
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -22,14 +23,20 @@ type link interface {
 	Close() error
 }
 
+// dialer is what net.Dialer.DialContext is; nil stands for that of an empty one.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // dialHTTP connects to http://HOST. Requests of this link are whole, header and
 // body: see post.
-func dialHTTP(ctx context.Context, target string) (*httpLink, error) {
+func dialHTTP(ctx context.Context, target string, dial dialer) (*httpLink, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", u.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +141,9 @@ type socketLink struct {
 	stop func() bool
 }
 
-func dialSocket(ctx context.Context, target string) (*socketLink, error) {
-	conn, answer, err := websocket.DefaultDialer.DialContext(ctx, target, nil)
+func dialSocket(ctx context.Context, target string, dial dialer) (*socketLink, error) {
+	d := websocket.Dialer{NetDialContext: dial, HandshakeTimeout: 10 * time.Second}
+	conn, answer, err := d.DialContext(ctx, target, nil)
 	if answer != nil {
 		answer.Body.Close()
 	}

@@ -42,7 +42,7 @@ func TestHTTPLink(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	l, err := dialHTTP(context.Background(), server.URL)
+	l, err := dialHTTP(context.Background(), server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
