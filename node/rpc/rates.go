@@ -45,8 +45,8 @@ func (r *rates) spent(host string) bool {
 	return l != nil && l.Tokens() < 1
 }
 
-// forget makes room: who has its whole allowance is as if it had never come. If
-// all are busy, some start anew.
+// forget makes room for many: who has its whole allowance is as if it had never
+// come. If most are busy, some start anew.
 func (r *rates) forget() {
 	if len(r.by) < maxRates {
 		return
@@ -57,7 +57,7 @@ func (r *rates) forget() {
 		}
 	}
 	for host := range r.by {
-		if len(r.by) < maxRates {
+		if len(r.by) <= maxRates*3/4 {
 			return
 		}
 		delete(r.by, host)
