@@ -3,6 +3,7 @@ package statesync_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -181,4 +182,59 @@ func TestOpenBounded(t *testing.T) {
 	if err != nil || len(names) > 3 {
 		t.Errorf("%v are on disk, %v", names, err)
 	}
+}
+
+// TestCrawl: a checkpoint that one peer alone serves, and slowly, is left for an
+// older one when several peers come who serve that. Until then it is good enough.
+func TestCrawl(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, 150, "crawls")
+		old := n.chain.Ledger.HeadInfo().Height
+		n.pay(2000, 1)
+		newest := n.checkpoint()
+		only := func(height uint64, honest []byte) []byte {
+			a, err := statesync.DecodeOffers(honest)
+			check(t, err)
+			a.Offers = slices.DeleteFunc(a.Offers, func(o statesync.Offer) bool {
+				h, err := chain.DecodeHeader(o.Header)
+				return err != nil || h.Number.Uint64() != height
+			})
+			return fetch.Encode(a)
+		}
+		n.answers["crawls"] = func(name string, _, honest []byte) ([]byte, error) {
+			switch name {
+			case statesync.RequestSnapshots:
+				return only(newest, honest), nil
+			case statesync.RequestAccounts:
+				time.Sleep(19 * time.Second) // three at once of 32 ranges: a fifth of them in a minute
+			}
+			return honest, nil
+		}
+		several := func(name string, _, honest []byte) ([]byte, error) {
+			if name == statesync.RequestSnapshots {
+				return only(old, honest), nil
+			}
+			return honest, nil
+		}
+		n.answers["a"], n.answers["b"] = several, several
+		j := newJoiner(t, n)
+		j.cfg.Patience(time.Minute)
+		j.cfg.Lone(0.5)
+		begun := time.Now()
+		time.AfterFunc(70*time.Second, func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.order = append(n.order, "a", "b")
+		})
+		height, err := statesync.Join(t.Context(), j.cfg)
+		check(t, err)
+		if took := time.Since(begun); height != old || took < 70*time.Second || took > 10*time.Minute {
+			t.Errorf("joined at %d after %s, several serve %d", height, took, old)
+		}
+		if n.count("crawls", statesync.RequestAccounts) == 0 {
+			t.Error("the first was never asked")
+		}
+		check(t, n.state.Close())
+	})
 }

@@ -29,6 +29,8 @@ const (
 	// to count as something: a peer that gives a crumb now and then is no reason
 	// to stay with a checkpoint.
 	worthBytes = 256 << 10
+
+	longest = 24 * time.Hour // for all of a checkpoint
 )
 
 // waits are how long a join waits for peers.
@@ -39,9 +41,15 @@ type waits struct {
 	// Without anything of worth for so long, a checkpoint is given up: if a newer
 	// one is served and this one by nobody, or anyhow.
 	newer, gone time.Duration
+
+	// The part of the accounts that has to come in each stretch of gone, and that
+	// of a checkpoint which one peer alone serves, while several serve another.
+	least, lone float64
 }
 
-var defaultWaits = waits{look: lookEvery, again: 2 * time.Second, newer: 15 * time.Second, gone: time.Minute}
+// With defaultWaits the accounts of a checkpoint take half a day at most, or an
+// hour if one peer alone serves it.
+var defaultWaits = waits{look: lookEvery, again: 2 * time.Second, newer: 15 * time.Second, gone: time.Minute, least: 1. / 720, lone: 1. / 60}
 
 // Config is what Join needs.
 type Config struct {
@@ -228,6 +236,9 @@ type fetching struct {
 	looked   chan error
 	last     time.Time // when something of worth came
 	bytes    uint64    // that were here then
+	begun    time.Time
+	marked   time.Time // begin of the stretch of time that has to bring leastPart
+	part     float64   // of the accounts that was here then
 }
 
 // fetch asks for every segment until all are here. Errors: errStale, failures,
@@ -235,9 +246,10 @@ type fetching struct {
 func (j *joining) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	now, here := time.Now(), j.staging.Progress()
 	f := &fetching{
 		stop: cancel, outcomes: make(chan outcome), looked: make(chan error, 1),
-		last: time.Now(), bytes: j.staging.Progress().Bytes,
+		last: now, bytes: here.Bytes, begun: now, marked: now, part: here.Done,
 	}
 	look := time.NewTicker(j.waits.look)
 	defer look.Stop()
@@ -327,7 +339,9 @@ func (j *joining) take(ctx context.Context, f *fetching, o outcome) {
 	}
 }
 
-// stale is errStale if nothing of worth has come for too long.
+// stale is errStale if nothing of worth has come for too long, or too little of
+// the whole: whoever gives a true state may still give it so slowly that it never
+// ends.
 func (j *joining) stale(f *fetching) error {
 	patience := j.waits.gone
 	if j.offers.newer(j.target) && !j.offers.served(j.target) {
@@ -336,6 +350,21 @@ func (j *joining) stale(f *fetching) error {
 	if time.Since(f.last) > patience {
 		return fmt.Errorf("%w: nothing of worth for %s", errStale, patience)
 	}
+	if time.Since(f.begun) > longest {
+		return fmt.Errorf("%w: not whole after %s", errStale, longest)
+	}
+	if time.Since(f.marked) < j.waits.gone {
+		return nil
+	}
+	least := j.waits.least
+	if j.offers.lone(j.target, j.tried) {
+		least = j.waits.lone
+	}
+	here := j.staging.Progress().Done
+	if here < 1 && here-f.part < least {
+		return fmt.Errorf("%w: %.2g%% of the accounts in %s, at least %.2g%% are to come", errStale, 100*(here-f.part), j.waits.gone, 100*least)
+	}
+	f.marked, f.part = time.Now(), here
 	return nil
 }
 

@@ -189,9 +189,13 @@ func (o *offers) best(not map[crypto.Hash]bool) (best *offer) {
 	return best
 }
 
-// before says whether a is the better choice; mu is held.
+// before says whether a is the better choice; mu is held. What one peer alone
+// offers is the second: it would have to give all of it.
 func (o *offers) before(a, b *offer) bool {
 	if x, y := o.willing(a), o.willing(b); x != y {
+		return x
+	}
+	if x, y := len(a.peers) > 1, len(b.peers) > 1; x != y {
 		return x
 	}
 	return a.block.Height() > b.block.Height()
@@ -217,6 +221,15 @@ func (o *offers) count(hash crypto.Hash) int {
 		return len(one.peers)
 	}
 	return 0
+}
+
+// lone says whether at most one peer serves a checkpoint while several serve
+// another one of use that was not given up.
+func (o *offers) lone(hash crypto.Hash, tried map[crypto.Hash]bool) bool {
+	not := maps.Clone(tried)
+	not[hash] = true
+	other := o.best(not)
+	return other != nil && o.count(other.block.Hash()) > 1 && o.count(hash) < 2
 }
 
 func (o *offers) serves(p peer.ID, hash crypto.Hash) bool {
