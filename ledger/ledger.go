@@ -43,7 +43,7 @@ type Options struct {
 	// Snapshots is where the state at each multiple of the network's checkpoint
 	// interval is kept for those who join; nil: nowhere.
 	Snapshots *snapshot.Dir
-	// OnSnapshot is told, in the owner's goroutine, of each state that was kept
+	// OnSnapshot is told, in a goroutine of its own, of each state that was kept
 	// and how long that took, or why it was not.
 	OnSnapshot func(height uint64, took time.Duration, err error)
 }

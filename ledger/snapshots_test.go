@@ -59,6 +59,7 @@ func TestSnapshotsOfARun(t *testing.T) {
 	if finals := n.finalize(blocks[7]); len(finals) != 8 || finals[7].Certificate == nil || finals[2].Certificate != nil {
 		t.Fatalf("%d final blocks", len(finals))
 	}
+	dir.Close() // waits until they are kept
 	if got := dir.Heights(); !slices.Equal(got, []uint64{3, 6}) || len(*failures) > 0 {
 		t.Fatalf("snapshots of %v, failures %v", got, *failures)
 	}
@@ -97,6 +98,7 @@ func TestSnapshotFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.finalize(n.run(4)[3])
+	dir.Close()
 	if n.l.HeadInfo().Height != 4 || len(*failures) != 1 || len(dir.Heights()) != 0 {
 		t.Errorf("head %d, failures %v, snapshots %v", n.l.HeadInfo().Height, *failures, dir.Heights())
 	}

@@ -351,13 +351,13 @@ func (n *Node) release() error {
 		errs = append(errs, n.states.Close())
 		n.states = nil
 	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close()) // ends a snapshot that is being made
+		n.store = nil
+	}
 	if n.snapshots != nil {
 		n.snapshots.Close()
 		n.snapshots = nil
-	}
-	if n.store != nil {
-		errs = append(errs, n.store.Close())
-		n.store = nil
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Unlock())

@@ -34,7 +34,11 @@ func (n *Node) openLedger() (*ledger.Ledger, error) {
 }
 
 func (n *Node) snapshotKept(height uint64, took time.Duration, err error) {
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrClosed):
+		n.log.Info("the snapshot of this height was not finished before the stop", "height", height)
+		return
+	case err != nil:
 		n.log.Warn("the snapshot of this height was not kept: look at free space and the snapshots directory", "height", height, "err", err)
 		return
 	}

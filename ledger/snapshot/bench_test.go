@@ -39,9 +39,11 @@ func BenchmarkJoin(b *testing.B) {
 	check(b, err)
 	var kept time.Duration
 	n := &network{dir: dir, Chain: lighttest.NewOf(b, spec, filepath.Join(home, "ledger"), store.Options{}, ledger.Options{
-		Snapshots: dir, OnSnapshot: func(_ uint64, took time.Duration, err error) { check(b, err); kept = took },
+		Snapshots: dir, OnSnapshot: func(_ uint64, took time.Duration, failed error) { kept, err = took, failed },
 	})}
 	n.Seal(n.Transfer(0))
+	dir.Close() // waits until it is kept
+	check(b, err)
 	src, err := dir.Open(1)
 	check(b, err)
 	defer func() { check(b, src.Close()) }()

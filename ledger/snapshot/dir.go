@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"cairn/ledger/store"
 )
@@ -14,7 +15,7 @@ import (
 const Keep = 2
 
 // flushAhead is how many blocks before a checkpoint the database is told to
-// empty its memory, so that little of it is in the log that has to be copied.
+// empty its memory, so that little of it has to be moved then.
 const flushAhead = 4
 
 // Dir is the directory in which a node keeps the checkpoints that it serves:
@@ -28,6 +29,7 @@ type Dir struct {
 	heights  []uint64        // complete ones, rising
 	open     map[uint64]bool // those that a Source reads
 	removing sync.WaitGroup
+	taking   sync.WaitGroup // of at most one
 }
 
 // OpenDir opens the directory of a database whose head is at a height, and makes
@@ -83,7 +85,7 @@ func (d *Dir) Open(height uint64) (*Source, error) {
 	if err := d.reserve(height); err != nil {
 		return nil, err
 	}
-	s, err := Open(d.Path(height), d.o) // reads its log: Take must not wait for that
+	s, err := Open(d.Path(height), d.o) // takes its time: nobody else must wait for that
 	if err != nil {
 		d.release(height)
 		return nil, err
@@ -123,18 +125,31 @@ func (d *Dir) remove(height uint64) {
 }
 
 // Take makes the checkpoint of the database at its head, whose height it is, and
-// lets the oldest go, in the background. One that is there already stays.
-func (d *Dir) Take(st *store.Store, height uint64) error {
+// lets the oldest go, both beside what else happens to the database; told hears
+// how the checkpoint went, in another goroutine. One that is there already stays,
+// and nothing is told. Where one is still being made, Take waits for that.
+func (d *Dir) Take(st *store.Store, height uint64, told func(took time.Duration, err error)) {
+	d.taking.Wait()
 	d.mu.Lock()
 	n := len(d.heights)
 	there := n > 0 && d.heights[n-1] >= height
 	d.mu.Unlock()
 	if there {
-		return nil
+		return
 	}
-	if err := st.Checkpoint(d.Path(height)); err != nil {
-		return err
-	}
+	began := time.Now()
+	d.taking.Add(1)
+	st.CheckpointHead(d.Path(height), func(err error) {
+		defer d.taking.Done()
+		if err == nil {
+			d.add(height)
+		}
+		told(time.Since(began), err)
+	})
+}
+
+// add notes a checkpoint that is complete.
+func (d *Dir) add(height uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.heights = append(d.heights, height)
@@ -143,7 +158,6 @@ func (d *Dir) Take(st *store.Store, height uint64) error {
 			d.remove(old)
 		}
 	}
-	return nil
 }
 
 // surplus takes all but the newest Keep heights from the list.
@@ -160,5 +174,9 @@ func Ahead(height, interval uint64) bool {
 	return interval > 2*flushAhead && height%interval == interval-flushAhead
 }
 
-// Close waits for removals under way.
-func (d *Dir) Close() { d.removing.Wait() }
+// Close waits for what is under way: a checkpoint being made, which ends early
+// when the database is closed, and removals.
+func (d *Dir) Close() {
+	d.taking.Wait()
+	d.removing.Wait()
+}

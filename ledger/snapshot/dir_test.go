@@ -42,6 +42,7 @@ func TestDir(t *testing.T) {
 			n.Seal(n.Transfer(1))
 		}
 	}
+	n.dir.Close() // waits until it is kept
 	head := n.Ledger.HeadInfo().Height
 	want := []uint64{head - interval, head}
 	if got := n.dir.Heights(); !slices.Equal(got, want) {

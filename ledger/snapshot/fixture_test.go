@@ -70,6 +70,7 @@ func (n *network) grow() uint64 {
 	for n.Ledger.HeadInfo().Height%interval != 0 {
 		n.Seal(n.Transfer(2), n.Transfer(3))
 	}
+	n.dir.Close() // waits until it is kept
 	return n.Ledger.HeadInfo().Height
 }
 

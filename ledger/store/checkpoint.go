@@ -30,34 +30,40 @@ func (s *Store) Checkpoint(dir string) (err error) {
 			err = s.failure("the copy "+dir, r)
 		}
 	}()
-	parent := s.fs.PathDir(dir)
+	return s.copyTo(dir, func(string) error { return nil })
+}
+
+// copyTo makes a checkpoint. finish is given the directory before it has its name.
+func (s *Store) copyTo(dir string, finish func(unfinished string) error) error {
 	if _, err := s.fs.Stat(dir); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("copy the database to %s: %w", dir, errors.Join(os.ErrExist, err))
 	}
 	unfinished := dir + partial
-	if err := s.fs.RemoveAll(unfinished); err != nil {
-		return fmt.Errorf("copy the database to %s: %w", dir, err)
+	err := s.fs.RemoveAll(unfinished)
+	if err == nil {
+		err = s.db.Checkpoint(unfinished)
 	}
-	if err := s.db.Checkpoint(unfinished); err != nil {
-		return fmt.Errorf("copy the database to %s: %w", dir, err)
+	if err == nil {
+		err = finish(unfinished)
 	}
-	if err := errors.Join(s.fs.Rename(unfinished, dir), syncDirectory(s.fs, parent)); err != nil {
+	if err == nil {
+		err = errors.Join(s.fs.Rename(unfinished, dir), syncDirectory(s.fs, s.fs.PathDir(dir)))
+	}
+	if err != nil {
 		return fmt.Errorf("copy the database to %s: %w", dir, err)
 	}
 	return nil
 }
 
 // FlushSoon moves what is in memory to table files in the background, so that a
-// Checkpoint soon after finds a short log to copy.
-func (s *Store) FlushSoon() error {
-	if !s.guard.enter() {
-		return ErrClosed
+// copy soon after finds little to move.
+func (s *Store) FlushSoon() {
+	if s.guard.enter() {
+		go func() {
+			defer s.guard.leave()
+			_, _ = s.db.AsyncFlush() // only to make the copy cheaper
+		}()
 	}
-	defer s.guard.leave()
-	if _, err := s.db.AsyncFlush(); err != nil {
-		return fmt.Errorf("flush the database: %w", err)
-	}
-	return nil
 }
 
 func syncDirectory(fs vfs.FS, dir string) error {

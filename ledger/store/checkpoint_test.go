@@ -51,6 +51,11 @@ func TestCheckpointPowerLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	done := make(chan error, 1)
+	st.CheckpointHead(dir+"/3", func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 	if err := st.Checkpoint(dir + "/1"); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a name that is taken: %v, want os.ErrExist", err)
 	}
@@ -85,7 +90,7 @@ func TestCheckpointPowerLoss(t *testing.T) {
 			t.Fatalf("moment %d: %v is left of %v", i, left, names)
 		}
 	}
-	for _, want := range []string{"", "1", "1 2", "2"} {
+	for _, want := range []string{"", "1", "1 2", "1 2 3", "2 3"} {
 		if !seen[want] {
 			t.Errorf("no moment had the checkpoints %q", want)
 		}
@@ -102,9 +107,7 @@ func TestReader(t *testing.T) {
 	if err := s.run(st); err != nil {
 		t.Fatal(err)
 	}
-	if err := st.FlushSoon(); err != nil {
-		t.Fatal(err)
-	}
+	st.FlushSoon()
 	if err := st.Checkpoint("/copy"); err != nil {
 		t.Fatal(err)
 	}

@@ -68,20 +68,24 @@ type Floor struct {
 // but Commit only from one at a time.
 type Store struct {
 	View
-	db        *pebble.DB
-	cache     *pebble.Cache
-	fs        vfs.FS
-	dir       string
-	directory *pebble.Lock
-	joining   bool // a Joining, see there
-	readOnly  bool
-	noHistory bool
-	lazy      bool
-	head      atomic.Pointer[headRow] // nil before block 0
-	written   atomic.Uint64           // see Written
-	boundsMu  sync.Mutex              // held while the bounds are changed
-	failed    atomic.Pointer[error]
-	onFailure func(error)
+	db         *pebble.DB
+	cache      *pebble.Cache
+	fs         vfs.FS
+	dir        string
+	directory  *pebble.Lock
+	joining    bool // a Joining, see there
+	readOnly   bool
+	noHistory  bool
+	lazy       bool
+	head       atomic.Pointer[headRow] // nil before block 0
+	written    atomic.Uint64           // see Written
+	boundsMu   sync.Mutex              // held while the bounds are changed
+	copying    atomic.Pointer[copying] // a CheckpointHead under way
+	quit       chan struct{}           // closed by Close
+	roomBeside int64                   // bytes that may be written while a copy of the head begins
+	closing    sync.Once
+	failed     atomic.Pointer[error]
+	onFailure  func(error)
 }
 
 // Open opens the database in dir, and creates it, durably, if there is none.
@@ -96,7 +100,8 @@ func Open(dir string, o Options) (*Store, error) {
 }
 
 func newStore(dir string, o Options) *Store {
-	s := &Store{dir: dir, fs: o.FS, noHistory: o.NoHistory, lazy: o.Lazy, onFailure: o.OnFailure}
+	s := &Store{dir: dir, fs: o.FS, noHistory: o.NoHistory, lazy: o.Lazy, onFailure: o.OnFailure, quit: make(chan struct{})}
+	s.roomBeside = int64(orDefault(o.MemTableBytes, defaultMemTableBytes) / 4)
 	if s.fs == nil {
 		s.fs = vfs.Default
 	}
@@ -328,6 +333,7 @@ func (s *Store) checkHistory() error {
 // Close waits for reads under way and closes the database. After a failed write
 // it leaves Pebble alone, whose state is then not known, and answers ErrFailed.
 func (s *Store) Close() error {
+	s.closing.Do(func() { close(s.quit) })
 	if !s.guard.close() {
 		return nil
 	}
@@ -354,6 +360,9 @@ func (s *Store) apply(what string, b *pebble.Batch, sync bool) (err error) {
 			err = s.failure(what, r)
 		}
 	}()
+	if c := s.copying.Load(); c != nil {
+		c.beside(int64(b.Len()))
+	}
 	o := pebble.NoSync
 	if sync {
 		o = pebble.Sync

@@ -94,7 +94,10 @@ func (n *network) pay(from, count int) {
 // checkpoint takes one at the head.
 func (n *network) checkpoint() uint64 {
 	h := n.chain.Ledger.HeadInfo().Height
-	check(n.t, n.dir.Take(n.chain.Store, h))
+	var failed error
+	n.dir.Take(n.chain.Store, h, func(_ time.Duration, err error) { failed = err })
+	n.dir.Close() // waits for it
+	check(n.t, failed)
 	return h
 }
 
