@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,8 +43,9 @@ const onSmallDisk = "CAIRN_E2E_DISK"
 
 // TestDiskFull: on a small disk of its own, a validator stops voting at the
 // reserve, answers reads only below half of it, and goes on when there is room; a
-// start below the reserve answers reads only; a disk that fills at once ends the process with a named
-// reason and its exit code; and after each the database is sound.
+// start below the reserve answers reads only; a disk that fills at once makes it do
+// so too, or ends the process with a named reason and its exit code; and after each
+// the database is sound.
 func TestDiskFull(t *testing.T) {
 	if dir := os.Getenv(onSmallDisk); dir != "" {
 		diskFull(t, dir)
@@ -112,29 +115,22 @@ func diskFull(t *testing.T, dir string) {
 	l.awaitVoting(true)
 	l.final(l.send())
 
-	// All of the disk at once, faster than the node looks.
-	l.fill(ballast, 0)
-	code, noticed := l.writeUntilDead(ballast)
-	said, err := os.ReadFile(l.log.Name())
-	if err != nil {
-		t.Fatal(err)
+	if died, code := l.fillAtOnce(ballast); died {
+		said, err := os.ReadFile(l.log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := said[max(0, len(said)-2000):]
+		if code != exitStorage && code != 1 || !strings.Contains(string(said), "no space left on device") {
+			t.Fatalf("exit code %d:\n%s", code, last)
+		}
+		t.Logf("a full disk: exit code %d\n%s", code, last)
+		l.remove(ballast)
+	} else {
+		t.Logf("a full disk: the node saw it %d times before its log had to grow, and answered reads only", fillings)
 	}
-	last := said[max(0, len(said)-2000):]
-	if noticed {
-		t.Log("a full disk: the node saw it before its log had to grow, and answered reads only")
-	} else if code != exitStorage && code != 1 || !strings.Contains(string(said), "no space left on device") {
-		t.Fatalf("exit code %d:\n%s", code, last)
-	}
-	t.Logf("a full disk: exit code %d\n%s", code, last)
-	more, err := filepath.Glob(ballast + "*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range more {
-		l.remove(f)
-	}
-	if out, err := exec.Command(cairnd(), "db", "check", "--home", l.home).CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "sound") {
-		t.Fatalf("db check: %v %s", err, out)
+	if out, err := exec.Command(cairnd(), "db", "check", "--home", l.home).Output(); err != nil || !strings.HasPrefix(string(out), "sound") {
+		t.Fatalf("db check: %v %s", err, out) // progress goes to stderr
 	} else {
 		t.Logf("%s", out)
 	}
@@ -193,7 +189,7 @@ func (l *lone) kill() {
 
 func (l *lone) await(what string, check func() bool) {
 	l.t.Helper()
-	err := testnet.Await(l.t.Context(), 20*time.Second, func() (bool, error) { return check(), nil })
+	err := testnet.Await(l.t.Context(), goesOn, func() (bool, error) { return check(), nil })
 	if err != nil {
 		said, _ := os.ReadFile(l.log.Name())
 		l.t.Fatalf("%s: %v\n%s", what, err, said[max(0, len(said)-3000):])
@@ -208,13 +204,15 @@ func (l *lone) awaitVoting(want bool) {
 	})
 }
 
+func (l *lone) saysReadsOnly() bool {
+	s, err := testnet.NodeStatus(l.t.Context(), l.client)
+	return err == nil && !s.Healthy && !s.Voting && strings.Contains(strings.Join(s.Problems, ";"), "reads only")
+}
+
 // readsOnly waits until the node says that it answers reads only, and tries it.
 func (l *lone) readsOnly() {
 	l.t.Helper()
-	l.await("reads only", func() bool {
-		s, err := testnet.NodeStatus(l.t.Context(), l.client)
-		return err == nil && !s.Healthy && !s.Voting && strings.Contains(strings.Join(s.Problems, ";"), "reads only")
-	})
+	l.await("reads only", l.saysReadsOnly)
 	if h, err := testnet.Head(l.t.Context(), l.client); err != nil || h == 0 {
 		l.t.Fatalf("a read: height %d, %v", h, err)
 	}
@@ -311,44 +309,74 @@ func (l *lone) remove(path string) {
 	}
 }
 
-// writeUntilDead keeps the disk full and sends transfers with much data, which the
-// node keeps on disk while they wait, until the process ends; it answers the exit
-// code.
-func (l *lone) writeUntilDead(ballast string) (code int, noticed bool) {
+// fillings is how often the disk is filled at once until the node dies of it.
+const fillings = 4
+
+// fillAtOnce fills the disk while transfers come, faster than the node looks at it.
+// Whether its log has to grow before its next look is chance. Either it dies, or it
+// answers reads only; then it is given room, goes on, and the disk is filled again.
+// It answers whether the node died, and with which exit code.
+func (l *lone) fillAtOnce(ballast string) (died bool, code int) {
 	l.t.Helper()
-	ended := make(chan error, 1)
-	go func() { ended <- l.cmd.Wait() }()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	keys := genesis.DevelopmentAccounts()
-	signer := types.LatestSignerForChainID(new(big.Int).SetUint64(genesis.Development().ChainID))
-	to := recipient(2)
-	for n := uint64(0); ; n++ {
-		l.fill(fmt.Sprintf("%s.%d", ballast, n), 0)
-		for i, key := range keys[1:] {
-			tx := types.NewTx(&types.DynamicFeeTx{
-				ChainID: signer.ChainID(), Nonce: n, To: &to, Value: big.NewInt(int64(i)), Data: make([]byte, 100_000), Gas: 1_100_000,
-				GasFeeCap: big.NewInt(10_000_000_000), GasTipCap: big.NewInt(1),
-			})
-			sig := key.Sign(signer.Hash(tx))
-			tx, err := tx.WithSignature(signer, sig[:])
-			if err != nil {
-				l.t.Fatal(err)
-			}
-			_ = testnet.Send(l.t.Context(), l.client, tx) // refused when the pool is full, failed when the node is gone
-		}
+	ended := make(chan struct{})
+	go func() { _ = l.cmd.Wait(); close(ended) }()
+	gone := func() bool {
 		select {
 		case <-ended:
-			l.t.Logf("the process ended after %d rounds", n)
-			return l.cmd.ProcessState.ExitCode(), false
-		case <-deadline.C:
-			l.readsOnly() // or it goes on with a full disk
-			if err := l.cmd.Process.Kill(); err != nil {
-				l.t.Fatal(err)
-			}
-			<-ended
-			return 0, true
+			return true
 		default:
+			return false
+		}
+	}
+	for n := range fillings {
+		ctx, stop := context.WithCancel(l.t.Context())
+		var taken atomic.Int64
+		var senders sync.WaitGroup
+		for _, key := range genesis.DevelopmentAccounts()[1:] {
+			senders.Go(func() { l.sendLarge(ctx, key, &taken) })
+		}
+		l.await("large transfers are taken", func() bool { return taken.Load() > 20 })
+		l.fill(ballast, 0)
+		l.await("the node is gone or answers reads only", func() bool { return gone() || l.saysReadsOnly() })
+		stop()
+		senders.Wait()
+		if gone() {
+			l.t.Logf("the process ended after the disk was filled %d times", n+1)
+			return true, l.cmd.ProcessState.ExitCode()
+		}
+		l.readsOnly()
+		l.remove(ballast)
+		l.awaitVoting(true)
+	}
+	if err := l.cmd.Process.Kill(); err != nil {
+		l.t.Fatal(err)
+	}
+	<-ended
+	return false, 0
+}
+
+// sendLarge sends transfers of one account with much data, which the node keeps on
+// disk while they wait, until ctx ends or the node is gone.
+func (l *lone) sendLarge(ctx context.Context, key *crypto.PrivateKey, taken *atomic.Int64) {
+	id := new(big.Int).SetUint64(genesis.Development().ChainID)
+	signer, to := types.LatestSignerForChainID(id), recipient(2)
+	data := make([]byte, 100_000)
+	for ctx.Err() == nil {
+		nonce, err := testnet.Nonce(ctx, l.client, key.Address(), "pending")
+		if err != nil {
+			return
+		}
+		tx := types.NewTx(&types.DynamicFeeTx{
+			ChainID: id, Nonce: nonce, To: &to, Value: new(big.Int), Data: data, Gas: 1_100_000,
+			GasFeeCap: big.NewInt(10_000_000_000), GasTipCap: big.NewInt(1),
+		})
+		sig := key.Sign(signer.Hash(tx))
+		if tx, err = tx.WithSignature(signer, sig[:]); err != nil {
+			l.t.Error(err)
+			return
+		}
+		if testnet.Send(ctx, l.client, tx) == nil { // else the pool is full, or the disk
+			taken.Add(1)
 		}
 	}
 }

@@ -233,7 +233,7 @@ func (w *network) loadUntilKilled(rng *rand.Rand) kept {
 			w.stream(ctx, account, &sent)
 		}()
 	}
-	w.await("load", 30*time.Second, func() (bool, error) { return sent.Load() > 200, nil })
+	w.await("load", goesOn, func() (bool, error) { return sent.Load() > 200, nil })
 	timer := time.After(time.Duration(rng.IntN(700)) * time.Millisecond)
 	<-timer
 	out := w.readKept()

@@ -40,7 +40,7 @@ func TestKillNine(t *testing.T) {
 		i := rng.IntN(len(w.Nodes))
 		name := w.Nodes[i].Name
 		before := w.head((i + 1) % 4)
-		w.await("the chain grows under load", 30*time.Second, func() (bool, error) { return w.head((i+1)%4) > before+2, nil })
+		w.await("the chain grows under load", goesOn, func() (bool, error) { return w.head((i+1)%4) > before+2, nil })
 		select {
 		case <-time.After(time.Duration(rng.IntN(400)) * time.Millisecond): // the instant is the test
 		case <-ctx.Done():
@@ -51,7 +51,7 @@ func TestKillNine(t *testing.T) {
 		w.await(name+" starts", 2*time.Minute, func() (bool, error) { // somebody's connection may have its port for a while
 			return w.Do(w.ctx, "start", name) == nil, nil
 		})
-		w.await(name+" has caught up", time.Minute, func() (bool, error) {
+		w.await(name+" has caught up", 3*goesOn, func() (bool, error) {
 			h, err := testnet.Head(w.ctx, w.clients[i])
 			return err == nil && h+5 >= w.head((i+1)%4), nil
 		})
@@ -68,7 +68,7 @@ func (w *network) checkDatabase(i int) string {
 	w.t.Helper()
 	var out []byte
 	var err error
-	w.await("the lock of the killed process is free", 20*time.Second, func() (bool, error) { // the kernel frees it a little after the kill
+	w.await("the lock of the killed process is free", goesOn, func() (bool, error) { // the kernel frees it a little after the kill
 		cmd := exec.CommandContext(w.ctx, filepath.Join(testnet.Root(), "bin", "cairnd"), "db", "check", "--home", w.Nodes[i].Home)
 		out, err = cmd.CombinedOutput()
 		return err == nil || !strings.Contains(string(out), "another cairnd is running"), nil
