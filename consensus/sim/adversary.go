@@ -13,6 +13,8 @@ type adversary interface {
 	receive(nd *node, p *packet) bool
 	// serves says whether a request is answered at all.
 	serves(nd *node) bool
+	// answers may change the answer to a request.
+	answers(nd *node, r *request, out *response)
 	// disrupt is called each few Δ.
 	disrupt(nd *node)
 }
@@ -57,6 +59,7 @@ type obedient struct{}
 func (obedient) send(nd *node, to int, m *consensus.Message) { nd.transmit(to, m, everyNode) }
 func (obedient) receive(*node, *packet) bool                 { return true }
 func (obedient) serves(*node) bool                           { return true }
+func (obedient) answers(*node, *request, *response)          {}
 func (obedient) disrupt(*node)                               {}
 
 // disrupt lets an adversary act by itself, again and again.

@@ -32,12 +32,12 @@ func (a *garbageSigner) send(nd *node, to int, m *consensus.Message) {
 	}
 	out := *m.Proposal // what is attached is the sender's fault, not the leader's
 	if out.Parent != nil {
-		bad := a.damage(nd, out.Parent)
+		bad := nd.damage(out.Parent)
 		out.Parent = &bad
 	}
 	out.Nullifications = nil
 	for i := range m.Proposal.Nullifications {
-		out.Nullifications = append(out.Nullifications, a.damage(nd, &m.Proposal.Nullifications[i]))
+		out.Nullifications = append(out.Nullifications, nd.damage(&m.Proposal.Nullifications[i]))
 	}
 	nd.transmit(to, &consensus.Message{Proposal: &out}, everyNode)
 }
@@ -56,13 +56,13 @@ func (a *garbageSigner) disrupt(nd *node) {
 		nd.whisper(r.subset(all), &consensus.Message{Vote: v})
 	}
 	if len(a.seen) > 0 {
-		bad := a.damage(nd, &a.seen[r.intn(len(a.seen))])
+		bad := nd.damage(&a.seen[r.intn(len(a.seen))])
 		nd.whisper(r.subset(all), &consensus.Message{Certificate: &bad})
 	}
 }
 
 // damage makes a certificate that must not be believed out of a true one.
-func (a *garbageSigner) damage(nd *node, c *consensus.Certificate) consensus.Certificate {
+func (nd *node) damage(c *consensus.Certificate) consensus.Certificate {
 	r, bad := nd.w.rng, *c
 	bad.Signers, bad.Signatures = slices.Clone(c.Signers), slices.Clone(c.Signatures)
 	n := len(nd.w.set(nd.coreEpoch).members)

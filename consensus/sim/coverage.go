@@ -44,6 +44,11 @@ const (
 	sawJump                                                 // a wall clock that stepped by more than a second
 	sawLazy                                                 // vote records that stay for long
 	sawSlowBodies                                           // bodies written in the background
+	sawLie                                                  // an answer refused as a lie
+	sawObservedEnd                                          // an epoch that ended while a node observed
+	sawObserverLeft                                         // a member that observes and is none in the next epoch
+	sawObserverJoined                                       // the reverse
+	sawReturnAmid                                           // a member that observed and votes in a later epoch than it came back to
 	sawFault                                                // the kinds of incident
 	sawAdversary         = sawFault + occurrence(faultSlow) // the adversaries, in the order of adversaryKinds
 
@@ -57,6 +62,7 @@ var occurrenceNames = [occurrences]string{
 	"inbox overflows", "epochs begun", "disks restored", "observers that vote again", "finalizations only one node committed at healing",
 	"forged messages dropped", "epochs with a new member", "epochs without an old member", "epochs without the old one's next leader", "sets shrunk to one", "sets grown from one",
 	"large sets", "dark hours", "healings without work", "far clock steps", "lazy stores", "stores that write bodies late",
+	"lies refused", "epochs ended under an observer", "observers removed", "observers added", "observers that vote again in a later epoch",
 	"cuts", "withholdings", "crashes planned", "blackouts", "strikes", "clock steps", "pauses", "mutes", "backups", "restores", "power losses", "slow links",
 	"liars", "equivocators", "double voters", "withholders", "replayers", "laggards", "twins", "nullers", "garbage signers", "flooders", "forgers",
 }
@@ -132,6 +138,21 @@ func (w *world) countChange(epoch uint32) {
 		w.saw(sawShrunk)
 	case len(old.members) == 1 && len(now.members) > 1:
 		w.saw(sawGrown)
+	}
+}
+
+// countObserved notes what a new epoch is to a node that observes.
+func (nd *node) countObserved(epoch uint32) {
+	if !nd.marked || epoch <= nd.coreEpoch {
+		return
+	}
+	nd.w.saw(sawObservedEnd)
+	before, now := nd.w.set(nd.coreEpoch).of(nd.validator), nd.w.set(epoch).of(nd.validator)
+	switch {
+	case before >= 0 && now < 0:
+		nd.w.saw(sawObserverLeft)
+	case before < 0 && now >= 0:
+		nd.w.saw(sawObserverJoined)
 	}
 }
 

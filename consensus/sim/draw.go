@@ -10,6 +10,7 @@ func draw(seed uint64) *plan {
 	p.drawTiming(r.fork(1))
 	p.drawMembers(r.fork(2))
 	p.drawClocks(r.fork(3))
+	p.drawLies(r.fork(10))
 	if p.dark {
 		p.drawHour(r.fork(8))
 		return p
@@ -156,6 +157,21 @@ func (p *plan) drawMembers(r *rng) {
 	}
 }
 
+// drawLies makes some of the adversaries, and full nodes of their own, serve others
+// with forged answers.
+func (p *plan) drawLies(r *rng) {
+	for _, a := range p.adversaries {
+		if r.chance(300) {
+			p.lies = p.lies.with(a.member)
+		}
+	}
+	for i := range p.fullNodes {
+		if r.chance(300) {
+			p.lies = p.lies.with(p.people + p.twins() + i)
+		}
+	}
+}
+
 func (p *plan) drawClocks(r *rng) {
 	p.maxSkew = []int64{0, 100, 400, 2000}[r.intn(4)]
 	for range p.nodes() {
@@ -220,7 +236,9 @@ func (p *plan) drawFaults(r *rng) {
 		from, _ := span(1, 1)
 		add(incident{kind: faultMute, at: from, node: r.intn(all), amount: d * r.between(1, 20)})
 	}
-	if !p.changing { // an observer needs the members of its own epoch
+	if p.changing {
+		p.drawRestoresAmid(r.fork(11), add)
+	} else {
 		p.drawRestores(r.fork(6), add)
 	}
 	p.drawAttacks(r.fork(5), add)
@@ -245,10 +263,40 @@ func (p *plan) drawRestores(r *rng, add func(incident)) {
 			continue
 		}
 		spare--
-		copied := r.between(0, p.chaos/2)
-		add(incident{kind: faultBackup, at: copied, node: i})
-		add(incident{kind: faultRestore, at: r.between(copied, p.chaos), node: i, amount: p.delta * millisecond * r.between(0, 5)})
+		p.drawRestore(r, i, add)
 	}
+}
+
+// drawRestoresAmid does so while sets change: the member may be removed and added
+// again while it observes. Every set keeps a quorum of members that remember all
+// their votes: nextSet sees to that.
+func (p *plan) drawRestoresAmid(r *rng, add func(incident)) {
+	if !r.chance(300) {
+		return
+	}
+	everyone := make([]int, p.members)
+	for i := range everyone {
+		everyone[i] = i
+	}
+	spare := p.members - quorumOf(p.members) - p.badAmong(everyone)
+	for _, i := range []int{r.intn(p.people), r.intn(p.people)} {
+		first := i < p.members // of the first set
+		if p.badAmong([]int{i}) > 0 || p.observers.has(i) || first && spare == 0 {
+			continue
+		}
+		if first {
+			spare--
+		}
+		p.observers = p.observers.with(i)
+		p.drawRestore(r, i, add)
+	}
+}
+
+// drawRestore brings one node back from an old copy of its disk.
+func (p *plan) drawRestore(r *rng, i int, add func(incident)) {
+	copied := r.between(0, p.chaos/2)
+	add(incident{kind: faultBackup, at: copied, node: i})
+	add(incident{kind: faultRestore, at: r.between(copied, p.chaos), node: i, amount: p.delta * millisecond * r.between(0, 5)})
 }
 
 // drawAttacks adds scripted schedules: purely random ones miss the few in which

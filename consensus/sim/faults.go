@@ -23,6 +23,8 @@ const (
 	EarlyHandover DriverFault = "EarlyHandover"
 	// BodyForgotten tells the core that a body is durable and never writes it.
 	BodyForgotten DriverFault = "BodyForgotten"
+	// AnswersUnchecked takes what servers answer for true.
+	AnswersUnchecked DriverFault = "AnswersUnchecked"
 	// LogEmptied starts without the vote log.
 	LogEmptied DriverFault = "LogEmptied"
 )
@@ -31,7 +33,7 @@ const (
 func DriverFaults() []DriverFault {
 	return []DriverFault{
 		SendBeforeSync, Unverified, TwoProcesses, CopyVotes, ShortDeadlines,
-		EarlyHandover, BodyForgotten, LogEmptied,
+		EarlyHandover, BodyForgotten, LogEmptied, AnswersUnchecked,
 	}
 }
 

@@ -89,6 +89,7 @@ func (nd *node) restore(down int64) {
 	nd.crash(0)
 	nd.disk.durable, nd.marked = nd.backup.clone(), true
 	nd.disk.view, nd.disk.log = nd.disk.durable.clone(), nil
+	nd.markedAt = nd.disk.view.floor.epoch
 	nd.w.saw(sawRestore)
 	nd.w.note(nd, "restored at height %d", nd.disk.view.head().Height)
 }

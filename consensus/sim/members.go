@@ -50,7 +50,7 @@ func (p *plan) set(epoch uint32) *memberSet {
 }
 
 // nextSet draws the set of an epoch. However it changes, at most f of its members
-// are Byzantine or stay dead.
+// are Byzantine or stay dead, and a quorum remembers all votes that it cast.
 func (p *plan) nextSet(epoch uint32) memberSet {
 	if epoch == p.epoch {
 		first := make([]int, p.members)
@@ -65,7 +65,7 @@ func (p *plan) nextSet(epoch uint32) memberSet {
 	}
 	r := p.setDraws.fork(uint64(epoch))
 	for range 20 {
-		if next := p.change(r, old, epoch); len(next) > 0 && p.badAmong(next) <= (len(next)-1)/3 {
+		if next := p.change(r, old, epoch); len(next) > 0 && p.badAmong(next) <= (len(next)-1)/3 && p.remembers(next) {
 			return newMemberSet(p.people, next)
 		}
 	}
@@ -87,6 +87,9 @@ func (p *plan) change(r *rng, old []int, epoch uint32) []int {
 			next = append(next, out[r.intn(len(out))])
 			slices.Sort(next)
 		}
+	}
+	if p.observers != (nodeSet{}) && r.chance(500) {
+		return p.toggle(r, next)
 	}
 	switch r.intn(7) {
 	case 0:
@@ -113,6 +116,35 @@ func (p *plan) change(r *rng, old []int, epoch uint32) []int {
 		}
 	}
 	return next
+}
+
+// toggle removes a member that has to observe, or adds it again.
+func (p *plan) toggle(r *rng, members []int) []int {
+	var who []int
+	for v := range p.people {
+		if p.observers.has(v) {
+			who = append(who, v)
+		}
+	}
+	v := who[r.intn(len(who))]
+	if i := slices.Index(members, v); i >= 0 {
+		return slices.Delete(members, i, i+1)
+	}
+	members = append(members, v)
+	slices.Sort(members)
+	return members
+}
+
+// remembers says whether enough members for a quorum are neither faulty nor ever
+// have to observe.
+func (p *plan) remembers(members []int) bool {
+	sure := len(members) - p.badAmong(members)
+	for _, v := range members {
+		if p.observers.has(v) {
+			sure--
+		}
+	}
+	return sure >= quorumOf(len(members))
 }
 
 // badAmong counts those that are Byzantine or stay dead.

@@ -37,6 +37,7 @@ type response struct {
 	head         bool
 	view         uint64 // a report
 	epoch        uint32
+	asked        crypto.Hash // the block that was asked for: an answer knows its question
 	missing      crypto.Hash // a block that the peer has not got
 }
 

@@ -20,6 +20,7 @@ type node struct {
 	disk     *disk
 	backup   *tables  // a copy of the disk
 	marked   bool     // the disk is such a copy: an observer
+	markedAt uint32   // the epoch of the copy
 	own      []uint32 // transactions submitted here: a pool keeps its own
 	wallSkew int64    // ms
 	drift    int64    // ppm
@@ -57,6 +58,7 @@ type node struct {
 	deaf      nodeSet                // peers that have not answered since a question for a body timed out
 	loose     map[crypto.Hash]*block // bodies on their way to the disk
 	reported  map[int]bool           // members that told an observer their view
+	liars     nodeSet                // peers whose answer was a lie
 	toldAt    map[int]int64          // by peer: when it was last answered across epochs
 }
 
@@ -98,7 +100,7 @@ func (nd *node) start() {
 	nd.reported = map[int]bool{}
 	nd.monoBase = w.rng.between(1, 1000)
 	nd.busy, nd.paused, nd.atWork, nd.ticking, nd.working, nd.crashArmed = false, false, false, false, false, false
-	nd.inbox, nd.wanted, nd.deaf, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, nodeSet{}, 0, nil, nil
+	nd.inbox, nd.wanted, nd.deaf, nd.liars, nd.wakeAt, nd.newest, nd.later = nd.inbox[:0], nil, nodeSet{}, nodeSet{}, 0, nil, nil
 	nd.executed, nd.toldAt = map[crypto.Hash]bool{}, map[int]int64{}
 	nd.known, nd.pool = map[uint32]bool{}, nil
 	nd.loose = map[crypto.Hash]*block{}
@@ -134,9 +136,7 @@ func (nd *node) start() {
 // ledger is ahead of it.
 func (nd *node) newCore() consensus.Effects {
 	db := &nd.disk.view
-	if nd.marked && nd.coreEpoch < db.floor.epoch && len(nd.reported) >= nd.w.set(nd.coreEpoch).quorum {
-		nd.recollected() // all it can have signed is of the epoch that has ended
-	}
+	nd.countObserved(db.floor.epoch)
 	nd.reported = map[int]bool{}
 	nd.self = nd.w.set(db.floor.epoch).of(nd.validator)
 	cfg := nd.w.config(nd)
@@ -270,7 +270,7 @@ func (nd *node) run() {
 func (nd *node) feed(in input, all *consensus.Effects) {
 	switch {
 	case in.chain != nil:
-		nd.adopt(in.chain, all)
+		nd.adopt(in.from, in.chain, all)
 		return
 	case nd.otherEpoch(in), !nd.verified(in, all):
 		return
@@ -355,8 +355,8 @@ func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
 	if eff.Twin != nil && nd.honest() && !w.plants(CopyVotes) {
 		w.violate("twin", "n%d takes its own %s for that of another process", nd.id, describeVote(eff.Twin))
 	}
-	if nd.marked && !nd.status.Observing {
-		nd.recollected()
+	if s := &nd.status; nd.marked && !s.Observing && !s.Ended && s.CommittedView == s.LastFinalizedView {
+		nd.recollected() // after a closing block the next epoch decides
 	}
 	w.checks.stepped(nd)
 }
@@ -365,6 +365,9 @@ func (nd *node) step(ev consensus.Event, all *consensus.Effects) {
 func (nd *node) recollected() {
 	nd.marked = false
 	nd.w.saw(sawReturn)
+	if nd.coreEpoch > nd.markedAt && nd.self >= 0 {
+		nd.w.saw(sawReturnAmid)
+	}
 }
 
 // join appends the effects of a later step.

@@ -148,6 +148,8 @@ type plan struct {
 	epoch       uint32
 	adversaries []placement // at most ⌊(members−1)/3⌋ members
 	dead        nodeSet     // honest members that stay down after healing
+	observers   nodeSet     // members that come back with an old disk while sets change
+	lies        nodeSet     // nodes that serve others with forged answers
 
 	delta, deltaMax, minInterval, heartbeat int64 // ms, as in consensus.Config
 
@@ -199,6 +201,9 @@ func (p *plan) String() string {
 	}
 	if p.dead != (nodeSet{}) {
 		fmt.Fprintf(&b, "  %s stay down\n", p.dead)
+	}
+	if p.lies != (nodeSet{}) {
+		fmt.Fprintf(&b, "  %s lie about ranges\n", p.lies)
 	}
 	fmt.Fprintf(&b, "  before healing: %s\n  after healing:  %s\n", p.before, p.after)
 	fmt.Fprintf(&b, "  a transaction each %.1fms but in %d lulls, batch %d (eager %v), inbox %d, poll each %dms, sync beyond %d heights, epochs of %d, wall skews %v ms, drifts %v ppm\n",

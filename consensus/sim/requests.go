@@ -29,13 +29,24 @@ func (nd *node) randomPeer() int {
 	i, set := nd.w.rng.intn(len(nd.w.nodes)-1), nd.w.set(nd.coreEpoch)
 	if set.of(nd.w.nodes[i].validator) < 0 && nd.w.rng.chance(800) { // members are asked first
 		if i = set.members[nd.w.rng.intn(len(set.members))]; i != nd.id {
-			return i
+			return nd.beside(i, nd.liars)
 		}
 	}
 	if i >= nd.id {
 		i = (i + 1) % len(nd.w.nodes)
 	}
-	return i
+	return nd.beside(i, nd.liars)
+}
+
+// beside is the drawn peer, or the next that is not to be avoided.
+func (nd *node) beside(drawn int, avoid nodeSet) int {
+	all := len(nd.w.nodes)
+	for i := range all {
+		if peer := (drawn + i) % all; peer != nd.id && !avoid.has(peer) {
+			return peer
+		}
+	}
+	return drawn
 }
 
 func (nd *node) ask(peer int, r *request) {
@@ -67,17 +78,11 @@ func (nd *node) want(h crypto.Hash) {
 // body of a long walk would wait again for a member that is dead. The last try is
 // open to all: who was deaf may be the only one that has the body.
 func (nd *node) source(drawn int, x *want) int {
-	avoid := x.asked
+	avoid := x.asked.union(nd.liars)
 	if x.tries < wantTries {
 		avoid = avoid.union(nd.deaf)
 	}
-	all := len(nd.w.nodes)
-	for i := range all {
-		if peer := (drawn + i) % all; peer != nd.id && !avoid.has(peer) {
-			return peer
-		}
-	}
-	return drawn
+	return nd.beside(drawn, avoid)
 }
 
 // timedOut asks the next peer if the one asked in a try has not answered.
@@ -177,11 +182,15 @@ func (nd *node) answer(to int, r *request) {
 			out.proofs = append(out.proofs, db.proofs[b.Height])
 		}
 	default:
+		out.asked = r.block
 		if b := db.body(r.block); b != nil {
 			out.blocks = []*block{b}
 		} else {
 			out.missing = r.block
 		}
+	}
+	if nd.adversary != nil {
+		nd.adversary.answers(nd, r, &out)
 	}
 	nd.w.network.send(nd.id, to, &packet{from: nd.id, response: &out})
 }
@@ -197,14 +206,14 @@ func (nd *node) certificates(from, to uint64) []consensus.Certificate {
 	return append(out, held[:min(len(held), answerLimit)]...)
 }
 
-// accept takes the answer of another node. Certificates that were asked for come
-// from nobody: the core answers a straggler's certificates with better ones. Blocks and certificates are what they claim to be:
-// hashes and signatures were checked.
+// accept takes the answer of another node. What a server says is believed as far as
+// it is proven: see proofs.go. Certificates that were asked for come from nobody:
+// the core answers a straggler's certificates with better ones.
 func (nd *node) accept(from int, r *response) {
 	nd.deaf = nd.deaf.without(setOf(from))
 	switch {
 	case r.chain:
-		nd.enqueue(input{chain: r})
+		nd.enqueue(input{chain: r, from: from})
 	case r.head:
 		nd.follow(from, r)
 	default:
@@ -216,14 +225,29 @@ func (nd *node) accept(from int, r *response) {
 			nd.seek(r.missing)
 		}
 		for _, b := range r.blocks {
+			if b.Hash != r.asked && !nd.w.plants(AnswersUnchecked) {
+				nd.refuse(from, "%s for %s", b, short(r.asked))
+				nd.seek(r.asked)
+				continue
+			}
 			nd.store(b)
 			nd.w.saw(sawFetchBlock)
 			nd.enqueue(input{event: consensus.BlockDurable{Block: b.Block}})
 		}
-		if member := nd.memberOf(nd.w.nodes[from]); r.view > 0 && r.epoch == nd.coreEpoch && nd.marked {
-			nd.enqueue(input{event: consensus.ViewReported{From: member, View: r.view}, from: from, epoch: r.epoch})
-		}
+		nd.reportFrom(from, r)
 	}
+}
+
+// reportFrom tells an observer the view of a member, if it proves to be there.
+func (nd *node) reportFrom(from int, r *response) {
+	if r.view == 0 || r.epoch != nd.coreEpoch || !nd.marked {
+		return
+	}
+	if !nd.admits(r) {
+		nd.refuse(from, "view %d of epoch %d without what admits to it", r.view, r.epoch)
+		return
+	}
+	nd.enqueue(input{event: consensus.ViewReported{From: nd.memberOf(nd.w.nodes[from]), View: r.view}, from: from, epoch: r.epoch})
 }
 
 // follow compares a peer's head with ours: far behind, blocks are taken by range,
@@ -232,8 +256,12 @@ func (nd *node) follow(from int, r *response) {
 	if r.finalization == nil || r.finalization.Epoch < nd.coreEpoch {
 		return
 	}
-	if r.finalization.Epoch > nd.coreEpoch {
+	if r.finalization.Epoch > nd.coreEpoch { // of a set that is not known yet: its blocks will prove it
 		nd.ask(from, &request{chain: true, above: nd.disk.view.head().Height})
+		return
+	}
+	if !nd.provesHead(r) {
+		nd.refuse(from, "head by %s", describeCertificate(r.finalization))
 		return
 	}
 	if r.finalization.View <= nd.status.LastFinalizedView && nd.status.LastFinalizedView == nd.status.CommittedView {
@@ -249,12 +277,17 @@ func (nd *node) follow(from int, r *response) {
 
 // adopt commits blocks that verified finalizations make final, and tells the core
 // where the ledger is now, or starts that of a later epoch.
-func (nd *node) adopt(r *response, all *consensus.Effects) {
+func (nd *node) adopt(from int, r *response, all *consensus.Effects) {
 	blocks, proofs := r.blocks, r.proofs
 	for len(blocks) > 0 && nd.disk.view.final(blocks[0]) {
 		blocks, proofs = blocks[1:], proofs[1:]
 	}
-	if len(blocks) == 0 || blocks[0].parent != nd.disk.view.head() {
+	if len(blocks) == 0 || blocks[0].Height != nd.disk.view.head().Height+1 {
+		return
+	}
+	believed := nd.w.plants(AnswersUnchecked) && proofs[len(proofs)-1] != nil
+	if err := nd.provesChain(blocks, proofs); err != "" && !believed {
+		nd.refuse(from, "blocks from height %d: %s", blocks[0].Height, err)
 		return
 	}
 	top := len(blocks) - 1

@@ -134,7 +134,7 @@ func TestQuorumTable(t *testing.T) {
 }
 
 // Every seed's plan keeps what the protocol assumes: at most f Byzantine or dead
-// members, all faults over at healing, Δ above what lies between a
+// members, in each set a quorum that forgets no vote, all faults over at healing, Δ above what lies between a
 // notarization and a finalization then: two delays, an execution and two fsyncs.
 func TestPlansKeepAssumptions(t *testing.T) {
 	t.Parallel()
@@ -149,6 +149,15 @@ func TestPlansKeepAssumptions(t *testing.T) {
 		}
 		if bad > f {
 			t.Errorf("seed %d: %d of %d members are faulty for good", seed, bad, p.members)
+		}
+		for epoch := p.epoch; epoch < p.epoch+20; epoch++ {
+			members := p.set(epoch).members
+			if bad := p.badAmong(members); bad > (len(members)-1)/3 {
+				t.Errorf("seed %d: %d of %d members of epoch %d are faulty for good", seed, bad, len(members), epoch)
+			}
+			if p.changing && !p.remembers(members) {
+				t.Errorf("seed %d: too few of members %v of epoch %d remember their votes: %s observe", seed, members, epoch, p.observers)
+			}
 		}
 		for _, x := range p.incidents {
 			if x.until > p.chaos || x.at > p.chaos {

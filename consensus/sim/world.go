@@ -138,6 +138,12 @@ func (w *world) addNode(validator int) {
 			nd.adversary = newAdversary(a.name)
 		}
 	}
+	if w.plan.lies.has(id) {
+		if nd.adversary == nil {
+			nd.adversary = obedient{}
+		}
+		nd.adversary = &rangeLiar{nd.adversary}
+	}
 	w.nodes = append(w.nodes, nd)
 	w.queue.push(event{at: w.rng.between(0, w.delta()), kind: evRestart, node: int32(id)})
 }
