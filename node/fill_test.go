@@ -66,6 +66,14 @@ func (l *liars) Lied(p peer.ID, _ string, err error) {
 
 func (l *liars) Failed(peer.ID, string, error) {}
 
+// receipt is what the bytes of a receipt hold.
+type receipt struct {
+	Type                      uint8
+	Status, CumulativeGasUsed uint64
+	Bloom                     types.Bloom
+	Logs                      []*types.Log
+}
+
 // receiptLies are lies in each part of an answer to "receipts".
 func receiptLies() map[string]func(a *blocksync.ReceiptsAnswer) {
 	change := func(edit func(*types.Receipt)) func(a *blocksync.ReceiptsAnswer) {
@@ -83,23 +91,23 @@ func receiptLies() map[string]func(a *blocksync.ReceiptsAnswer) {
 		}
 	}
 	return map[string]func(a *blocksync.ReceiptsAnswer){
-		"status":   change(func(r *types.Receipt) { r.Status ^= 1 }),
-		"gas":      change(func(r *types.Receipt) { r.CumulativeGasUsed++ }),
-		"bloom":    change(func(r *types.Receipt) { r.Bloom[7] ^= 1 }),
-		"type":     change(func(r *types.Receipt) { r.Type ^= types.DynamicFeeTxType }),
-		"log more": change(func(r *types.Receipt) { r.Logs = append(r.Logs, &types.Log{Data: []byte{1}}) }),
-		"one less": func(a *blocksync.ReceiptsAnswer) {
+		"Blocks.Status":            change(func(r *types.Receipt) { r.Status ^= 1 }),
+		"Blocks.CumulativeGasUsed": change(func(r *types.Receipt) { r.CumulativeGasUsed++ }),
+		"Blocks.Bloom":             change(func(r *types.Receipt) { r.Bloom[7] ^= 1 }),
+		"Blocks.Type":              change(func(r *types.Receipt) { r.Type ^= types.DynamicFeeTxType }),
+		"Blocks.Logs: one more":    change(func(r *types.Receipt) { r.Logs = append(r.Logs, &types.Log{Data: []byte{1}}) }),
+		"Blocks: one less": func(a *blocksync.ReceiptsAnswer) {
 			last := len(a.Blocks) - 1
 			a.Blocks[last] = a.Blocks[last][:len(a.Blocks[last])-1]
 		},
-		"one more": func(a *blocksync.ReceiptsAnswer) {
+		"Blocks: one more": func(a *blocksync.ReceiptsAnswer) {
 			last := len(a.Blocks) - 1
 			a.Blocks[last] = append(a.Blocks[last], a.Blocks[last][0])
 		},
-		"block more":         func(a *blocksync.ReceiptsAnswer) { a.Blocks = append(a.Blocks, a.Blocks[0]) },
-		"of the block below": func(a *blocksync.ReceiptsAnswer) { a.Blocks = append([][][]byte{nil}, a.Blocks[:len(a.Blocks)-1]...) },
-		"junk":               func(a *blocksync.ReceiptsAnswer) { a.Blocks[len(a.Blocks)-1][0] = []byte{0x02, 0xc0} },
-		"empty":              func(a *blocksync.ReceiptsAnswer) { a.Blocks[len(a.Blocks)-1][0] = nil },
+		"Blocks: block more":         func(a *blocksync.ReceiptsAnswer) { a.Blocks = append(a.Blocks, a.Blocks[0]) },
+		"Blocks: of the block below": func(a *blocksync.ReceiptsAnswer) { a.Blocks = append([][][]byte{nil}, a.Blocks[:len(a.Blocks)-1]...) },
+		"Blocks: junk":               func(a *blocksync.ReceiptsAnswer) { a.Blocks[len(a.Blocks)-1][0] = []byte{0x02, 0xc0} },
+		"Blocks: empty":              func(a *blocksync.ReceiptsAnswer) { a.Blocks[len(a.Blocks)-1][0] = nil },
 	}
 }
 
@@ -132,6 +140,7 @@ func TestReceiptLies(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	lighttest.Covered(t, blocksync.ReceiptsAnswer{}, map[string]any{"Blocks": receipt{}}, receiptLies())
 	lies := map[string]func(honest []byte) []byte{"no RLP": func([]byte) []byte { return []byte("junk") }}
 	for name, lie := range receiptLies() {
 		lies[name] = func(honest []byte) []byte {

@@ -1,6 +1,8 @@
 package statesync_test
 
 import (
+	"math/big"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 	"cairn/crypto"
 	"cairn/ledger/chain"
 	"cairn/ledger/snapshot"
+	"cairn/light"
 	"cairn/light/lighttest"
 	"cairn/node/fetch"
 	"cairn/node/statesync"
@@ -27,44 +30,39 @@ func encode(v any) []byte {
 
 // offerLies are lies in each field of an answer to "snapshots".
 func offerLies(n *network) map[string]func(a *statesync.OffersAnswer) {
-	header := func(change func(*types.Header)) func(*statesync.OffersAnswer) {
-		return func(a *statesync.OffersAnswer) {
-			h, err := chain.DecodeHeader(a.Offers[0].Header)
-			if err != nil {
-				panic(err)
-			}
-			change(h)
-			a.Offers[0].Header = chain.EncodeHeader(h)
-		}
+	out := map[string]func(a *statesync.OffersAnswer){
+		"Offers: too many":                func(a *statesync.OffersAnswer) { a.Offers = make([]statesync.Offer, statesync.MaxOffers+1) },
+		"Offers.Header.Number: far":       func(a *statesync.OffersAnswer) { a.Offers[0].Header = far(a.Offers[0].Header) },
+		"Offers.Headers: of another":      func(a *statesync.OffersAnswer) { a.Offers[0].Headers = [][]byte{a.Offers[0].Header} },
+		"Offers.Headers: too many":        func(a *statesync.OffersAnswer) { a.Offers[0].Headers = make([][]byte, light.MaxDescendants+1) },
+		"Offers.Finalization: none":       func(a *statesync.OffersAnswer) { a.Offers[0].Finalization = nil },
+		"Offers.Finalization: of another": func(a *statesync.OffersAnswer) { *a = below(n, *a) },
 	}
-	certificate := func(sign bool, change func(*consensus.Certificate)) func(*statesync.OffersAnswer) {
-		return func(a *statesync.OffersAnswer) {
-			c, err := consensus.DecodeCertificate(a.Offers[0].Finalization)
-			if err != nil {
-				panic(err)
-			}
-			change(c)
-			for i := range c.Signatures {
-				if sign {
-					c.Signatures[i] = lighttest.Account(i).Sign(c.Digest(n.chain.Network()))
-				}
-			}
-			a.Offers[0].Finalization = consensus.EncodeCertificate(c)
-		}
+	for name, lie := range lighttest.HeaderLies() {
+		out["Offers.Header"+name] = func(a *statesync.OffersAnswer) { a.Offers[0].Header = lie(a.Offers[0].Header) }
 	}
-	return map[string]func(a *statesync.OffersAnswer){
-		"too many":             func(a *statesync.OffersAnswer) { a.Offers = make([]statesync.Offer, statesync.MaxOffers+1) },
-		"header: cut":          func(a *statesync.OffersAnswer) { a.Offers[0].Header = a.Offers[0].Header[:20] },
-		"header: state root":   header(func(h *types.Header) { h.Root[0] ^= 1 }),
-		"header: number":       header(func(h *types.Header) { h.Number.SetUint64(1 << 40) }),
-		"header: view":         header(func(h *types.Header) { h.Extra[12] ^= 1 }),
-		"headers: of another":  func(a *statesync.OffersAnswer) { a.Offers[0].Headers = [][]byte{a.Offers[0].Header} },
-		"no finalization":      func(a *statesync.OffersAnswer) { a.Offers[0].Finalization = nil },
-		"finalization: forged": certificate(true, func(*consensus.Certificate) {}),
-		"finalization: block":  certificate(false, func(c *consensus.Certificate) { c.Block[0] ^= 1 }),
-		"finalization: view":   certificate(false, func(c *consensus.Certificate) { c.View++ }),
-		"finalization: kind":   certificate(false, func(c *consensus.Certificate) { c.Kind = consensus.Notarize }),
+	for name, lie := range n.chain.FinalizationLies() {
+		out["Offers.Finalization"+name] = func(a *statesync.OffersAnswer) { a.Offers[0].Finalization = lie(a.Offers[0].Finalization) }
 	}
+	return out
+}
+
+func far(raw []byte) []byte {
+	h, err := chain.DecodeHeader(raw)
+	if err != nil {
+		panic(err) // lies begin with what is true
+	}
+	h.Number = new(big.Int).SetUint64(1 << 40)
+	return chain.EncodeHeader(h)
+}
+
+// below has the finalization of the parent.
+func below(n *network, a statesync.OffersAnswer) statesync.OffersAnswer {
+	h, err := chain.DecodeHeader(a.Offers[0].Header)
+	check(n.t, err)
+	parent := n.offer(h.Number.Uint64() - 1)
+	a.Offers[0].Finalization = parent.Finalization
+	return a
 }
 
 // accountLies are lies in each field of an answer to "accounts".
@@ -80,44 +78,65 @@ func accountLies() map[string]func(r *snapshot.AccountRange) {
 		}
 	}
 	return map[string]func(r *snapshot.AccountRange){
-		"address":          func(r *snapshot.AccountRange) { r.Accounts[1].Address[3] ^= 1 },
-		"account: cut":     func(r *snapshot.AccountRange) { r.Accounts[1].Account = r.Accounts[1].Account[:9] },
-		"account: long":    func(r *snapshot.AccountRange) { r.Accounts[1].Account = make([]byte, snapshot.MaxLeafBytes+1) },
-		"account: balance": account(func(a *chain.Account) { a.Balance = a.Balance.Clone().AddUint64(a.Balance, 1) }),
-		"account: nonce":   account(func(a *chain.Account) { a.Nonce++ }),
-		"account: storage": account(func(a *chain.Account) { a.StorageRoot[0] ^= 1 }),
-		"account: code":    account(func(a *chain.Account) { a.CodeHash[0] ^= 1 }),
-		"first left out":   func(r *snapshot.AccountRange) { r.Accounts = r.Accounts[1:] },
-		"one left out":     func(r *snapshot.AccountRange) { r.Accounts = append(r.Accounts[:1:1], r.Accounts[2:]...) },
-		"last left out":    func(r *snapshot.AccountRange) { r.Accounts = r.Accounts[:len(r.Accounts)-1] },
-		"all left out":     func(r *snapshot.AccountRange) { r.Accounts = nil },
-		"all and no proof": func(r *snapshot.AccountRange) { r.Accounts, r.Proof = nil, nil },
-		"one twice":        func(r *snapshot.AccountRange) { r.Accounts[1] = r.Accounts[0] },
-		"two swapped":      func(r *snapshot.AccountRange) { r.Accounts[0], r.Accounts[1] = r.Accounts[1], r.Accounts[0] },
-		"no proof":         func(r *snapshot.AccountRange) { r.Proof = nil },
-		"proof: node left out": func(r *snapshot.AccountRange) {
-			r.Proof = r.Proof[1:]
-		},
-		"proof: bit":  func(r *snapshot.AccountRange) { r.Proof[len(r.Proof)-1][5] ^= 1 },
-		"proof: long": func(r *snapshot.AccountRange) { r.Proof = make([][]byte, snapshot.MaxProofNodes+1) },
+		"Accounts: first left out":     func(r *snapshot.AccountRange) { r.Accounts = r.Accounts[1:] },
+		"Accounts: one left out":       func(r *snapshot.AccountRange) { r.Accounts = append(r.Accounts[:1:1], r.Accounts[2:]...) },
+		"Accounts: last left out":      func(r *snapshot.AccountRange) { r.Accounts = r.Accounts[:len(r.Accounts)-1] },
+		"Accounts: all left out":       func(r *snapshot.AccountRange) { r.Accounts = nil },
+		"Accounts: one twice":          func(r *snapshot.AccountRange) { r.Accounts[1] = r.Accounts[0] },
+		"Accounts: two swapped":        func(r *snapshot.AccountRange) { r.Accounts[0], r.Accounts[1] = r.Accounts[1], r.Accounts[0] },
+		"Accounts.Address":             func(r *snapshot.AccountRange) { r.Accounts[1].Address[3] ^= 1 },
+		"Accounts.Account: cut":        func(r *snapshot.AccountRange) { r.Accounts[1].Account = r.Accounts[1].Account[:9] },
+		"Accounts.Account: long":       func(r *snapshot.AccountRange) { r.Accounts[1].Account = make([]byte, snapshot.MaxLeafBytes+1) },
+		"Accounts.Account.Balance":     account(func(a *chain.Account) { a.Balance = a.Balance.Clone().AddUint64(a.Balance, 1) }),
+		"Accounts.Account.Nonce":       account(func(a *chain.Account) { a.Nonce++ }),
+		"Accounts.Account.StorageRoot": account(func(a *chain.Account) { a.StorageRoot[0] ^= 1 }),
+		"Accounts.Account.CodeHash":    account(func(a *chain.Account) { a.CodeHash[0] ^= 1 }),
+		"Proof: none":                  func(r *snapshot.AccountRange) { r.Proof = nil },
+		"Proof: none, and no accounts": func(r *snapshot.AccountRange) { r.Accounts, r.Proof = nil, nil },
+		"Proof: node left out":         func(r *snapshot.AccountRange) { r.Proof = r.Proof[1:] },
+		"Proof: bit":                   func(r *snapshot.AccountRange) { r.Proof[len(r.Proof)-1][5] ^= 1 },
+		"Proof: long":                  func(r *snapshot.AccountRange) { r.Proof = make([][]byte, snapshot.MaxProofNodes+1) },
+		"Proof: a node too long":       func(r *snapshot.AccountRange) { r.Proof[0] = make([]byte, snapshot.MaxProofNodeBytes+1) },
 	}
 }
 
 // slotLies are lies in each field of an answer to "slots".
 func slotLies() map[string]func(r *snapshot.SlotRange) {
 	return map[string]func(r *snapshot.SlotRange){
-		"slot":           func(r *snapshot.SlotRange) { r.Slots[1].Slot[3] ^= 1 },
-		"value":          func(r *snapshot.SlotRange) { r.Slots[1].Value = []byte{7, 7, 7} },
-		"value: none":    func(r *snapshot.SlotRange) { r.Slots[1].Value = nil },
-		"value: long":    func(r *snapshot.SlotRange) { r.Slots[1].Value = make([]byte, 33) },
-		"first left out": func(r *snapshot.SlotRange) { r.Slots = r.Slots[1:] },
-		"last left out":  func(r *snapshot.SlotRange) { r.Slots = r.Slots[:len(r.Slots)-1] },
-		"all left out":   func(r *snapshot.SlotRange) { r.Slots, r.Proof = nil, nil },
-		"one more": func(r *snapshot.SlotRange) {
+		"Slots: first left out": func(r *snapshot.SlotRange) { r.Slots = r.Slots[1:] },
+		"Slots: last left out":  func(r *snapshot.SlotRange) { r.Slots = r.Slots[:len(r.Slots)-1] },
+		"Slots: all left out":   func(r *snapshot.SlotRange) { r.Slots, r.Proof = nil, nil },
+		"Slots: one more": func(r *snapshot.SlotRange) {
 			r.Slots = append(r.Slots, snapshot.SlotLeaf{Slot: crypto.Hash{1}, Value: []byte{1}})
 		},
-		"proof: false": func(r *snapshot.SlotRange) { r.Proof = [][]byte{{0xc0}} },
+		"Slots.Slot":        func(r *snapshot.SlotRange) { r.Slots[1].Slot[3] ^= 1 },
+		"Slots.Value":       func(r *snapshot.SlotRange) { r.Slots[1].Value = []byte{7, 7, 7} },
+		"Slots.Value: none": func(r *snapshot.SlotRange) { r.Slots[1].Value = nil },
+		"Slots.Value: long": func(r *snapshot.SlotRange) { r.Slots[1].Value = make([]byte, 33) },
+		"Proof: false":      func(r *snapshot.SlotRange) { r.Proof = [][]byte{{0xc0}} },
 	}
+}
+
+// codeLies are lies in an answer to "code", which has no fields.
+func codeLies() map[string]func(code []byte) []byte {
+	return map[string]func(code []byte) []byte{
+		"a bit":    func(code []byte) []byte { code[0] ^= 1; return code },
+		"another":  func([]byte) []byte { return []byte{0x60, 0x00} },
+		"longer":   func(code []byte) []byte { return append(code, 0) },
+		"too long": func([]byte) []byte { return make([]byte, snapshot.MaxCodeBytes+1) },
+	}
+}
+
+// TestEveryField: there is a lie for every field of every answer, and of what its
+// bytes hold.
+func TestEveryField(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 10)
+	lighttest.Covered(t, statesync.OffersAnswer{}, map[string]any{
+		"Offers.Header": types.Header{}, "Offers.Finalization": consensus.Certificate{},
+	}, offerLies(n))
+	lighttest.Covered(t, snapshot.AccountRange{}, map[string]any{"Accounts.Account": chain.Account{}}, accountLies())
+	lighttest.Covered(t, snapshot.SlotRange{}, nil, slotLies())
 }
 
 // TestLies: whatever a peer says wrong in an answer, it is found out, the join
@@ -182,6 +201,11 @@ func TestLies(t *testing.T) {
 				check(t, err)
 				lie(r)
 				return encode(r), true
+			})
+		}
+		for name, lie := range codeLies() {
+			refused(name, statesync.RequestCode, func(raw []byte) ([]byte, bool) {
+				return lie(slices.Clone(raw)), len(raw) > 0
 			})
 		}
 		for _, request := range []string{statesync.RequestSnapshots, statesync.RequestAccounts, statesync.RequestSlots} {
