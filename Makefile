@@ -7,7 +7,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help build test race lint sim fuzz bench bench-rpc bench-sync chaos latency testnet check e2e clients clean
+.PHONY: help build test race nocgo lint sim fuzz bench bench-rpc bench-sync chaos latency testnet check e2e clients clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,13 +57,11 @@ e2e: build ## kill, restart and full-power-loss rounds on real processes: ROUNDS
 clients: build ## ethers, viem, web3.js and cast against two real networks; SKIP_CLIENTS=1 skips
 	scripts/clients.sh
 
-check: lint ## exactly what CI runs
-	$(MAKE) test
+nocgo:
 	CGO_ENABLED=0 $(GO) build ./...
-	$(MAKE) race
-	$(MAKE) sim SEEDS=$(or $(CHECK_SEEDS),2000)
-	$(MAKE) e2e
-	$(MAKE) clients
+
+check: ## exactly what CI runs: lint, test, nocgo, race, sim, e2e, clients
+	@+MAKE="$(MAKE)" scripts/stages.sh lint test nocgo race "sim SEEDS=$(or $(CHECK_SEEDS),2000)" e2e clients
 
 clean: ## remove what build made
 	rm -rf bin
