@@ -71,7 +71,11 @@ type receipt struct {
 	Type                      uint8
 	Status, CumulativeGasUsed uint64
 	Bloom                     types.Bloom
-	Logs                      []*types.Log
+	Logs                      []struct {
+		Address [20]byte
+		Topics  [][32]byte
+		Data    []byte
+	}
 }
 
 // receiptLies are lies in each part of an answer to "receipts".
@@ -96,6 +100,9 @@ func receiptLies() map[string]func(a *blocksync.ReceiptsAnswer) {
 		"Blocks.Bloom":             change(func(r *types.Receipt) { r.Bloom[7] ^= 1 }),
 		"Blocks.Type":              change(func(r *types.Receipt) { r.Type ^= types.DynamicFeeTxType }),
 		"Blocks.Logs: one more":    change(func(r *types.Receipt) { r.Logs = append(r.Logs, &types.Log{Data: []byte{1}}) }),
+		"Blocks.Logs.Address":      change(logs(func(l *types.Log) { l.Address[0] ^= 1 })),
+		"Blocks.Logs.Topics":       change(logs(func(l *types.Log) { l.Topics[0][0] ^= 1 })),
+		"Blocks.Logs.Data":         change(logs(func(l *types.Log) { l.Data = append(l.Data, 1) })),
 		"Blocks: one less": func(a *blocksync.ReceiptsAnswer) {
 			last := len(a.Blocks) - 1
 			a.Blocks[last] = a.Blocks[last][:len(a.Blocks[last])-1]
@@ -111,6 +118,14 @@ func receiptLies() map[string]func(a *blocksync.ReceiptsAnswer) {
 	}
 }
 
+func logs(edit func(*types.Log)) func(*types.Receipt) {
+	return func(r *types.Receipt) {
+		for _, l := range r.Logs {
+			edit(l)
+		}
+	}
+}
+
 // TestReceiptLies: whatever a peer says wrong of receipts, nothing of it is
 // stored, the peer is held to have lied, and the fill ends with what the honest
 // peer has.
@@ -120,9 +135,9 @@ func TestReceiptLies(t *testing.T) {
 	spec.Rules.CheckpointInterval = 1
 	served := t.TempDir()
 	c := lighttest.NewOf(t, spec, filepath.Join(served, "data"), store.Options{CacheBytes: 8 << 20}, ledger.Options{})
-	for range 4 {
-		c.Seal(c.Transfer(0), c.Transfer(1), c.Transfer(2))
-	}
+	c.Seal(c.Transfer(0), c.Transfer(1), c.Transfer(2))
+	c.Register(4) // has a log
+	c.Seal(c.Transfer(0), c.Transfer(1), c.Transfer(2))
 	dir, err := snapshot.OpenDir(filepath.Join(served, "snapshots"), store.Options{CacheBytes: 8 << 20}, 0)
 	if err != nil {
 		t.Fatal(err)
