@@ -71,9 +71,9 @@ func (f *feed[T]) put(v T) {
 	f.wake = make(chan struct{})
 }
 
-// since answers the values from number at on, the number after them, whether
-// some are gone, and a channel that is closed when there is more.
-func (f *feed[T]) since(at uint64) (values []T, next uint64, lost bool, more <-chan struct{}) {
+// since answers the values from number at on, the number after them, and whether
+// some are gone.
+func (f *feed[T]) since(at uint64) (values []T, next uint64, lost bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if oldest := f.next - uint64(len(f.ring)); at < oldest {
@@ -82,7 +82,14 @@ func (f *feed[T]) since(at uint64) (values []T, next uint64, lost bool, more <-c
 	for ; at < f.next; at++ {
 		values = append(values, f.ring[at%eventBacklog])
 	}
-	return values, f.next, lost, f.wake
+	return values, f.next, lost
+}
+
+// more is closed when something comes.
+func (f *feed[T]) more() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wake
 }
 
 // end is the number of the value that comes next.

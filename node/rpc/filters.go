@@ -176,7 +176,7 @@ func (a *ethAPI) GetFilterChanges(ctx context.Context, id rpc.ID) (any, error) {
 		if a.b.Events == nil {
 			return hashes, nil
 		}
-		added, next, _, _ := a.b.Events.added.since(from)
+		added, next, _ := a.b.Events.added.since(from)
 		if !a.b.filters.advance(x, from, next) {
 			return hashes, nil
 		}

@@ -23,6 +23,11 @@ func (o *outgoing) size() (n int) {
 	return n
 }
 
+// fullLocked says whether a message must wait for room.
+func (c *socket) fullLocked(size int) bool {
+	return !c.closed && len(c.queue) > 0 && c.bytes+size > c.limits.ResponseBytes
+}
+
 // enqueue waits for room in the queue. A reader that makes none in time is
 // closed.
 func (c *socket) enqueue(o outgoing) error {
@@ -36,26 +41,34 @@ func (c *socket) enqueueCounted(o outgoing) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	size := o.size()
-	full := func() bool { return len(c.queue) > 0 && c.bytes+size > c.limits.ResponseBytes }
-	if full() {
+	if c.fullLocked(size) {
 		late := time.AfterFunc(time.Duration(c.limits.SlowReader), func() { c.end(websocket.CloseTryAgainLater, reasonSlow) })
 		defer late.Stop()
 	}
-	for !c.closed && full() {
+	for c.fullLocked(size) {
 		c.room.Wait()
 	}
 	if c.closed {
 		c.waiting.Add(-int64(size))
 		return errSocketClosed
 	}
+	c.putLocked(o, size)
+	c.wakeWriter()
+	return nil
+}
+
+func (c *socket) putLocked(o outgoing, size int) {
 	o.since = time.Now()
 	c.queue = append(c.queue, o)
 	c.bytes += size
+}
+
+// wakeWriter has the queue written.
+func (c *socket) wakeWriter() {
 	select {
 	case c.filled <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // write sends what waits, and pings when nothing does.
@@ -88,31 +101,62 @@ func (c *socket) write() {
 // frame then takes the place of the message.
 func (c *socket) flush() error {
 	for {
-		c.mu.Lock()
-		if len(c.queue) == 0 || c.closed {
-			c.mu.Unlock()
+		some := c.nextFew()
+		if len(some) == 0 {
 			return nil
 		}
-		next := c.queue[0]
-		c.queue[0] = outgoing{}
-		c.queue = c.queue[1:]
-		c.mu.Unlock()
-		if time.Since(next.since) > time.Duration(c.limits.SlowReader) {
-			c.waiting.Add(-int64(next.size()))
-			return errSlowReader
+		size, err := 0, error(nil)
+		if len(some) > 1 {
+			c.cork.hold()
 		}
-		// Twice the time: one message may be long, and what comes after it says why.
-		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Duration(c.limits.SlowReader)))
-		err := c.send(&next)
-		c.waiting.Add(-int64(next.size()))
+		for i := range some {
+			size += some[i].size()
+			if err == nil {
+				err = c.sendInTime(&some[i])
+			}
+		}
+		if len(some) > 1 {
+			err = errors.Join(err, c.cork.release())
+		}
+		c.waiting.Add(-int64(size))
 		if err != nil {
 			return err
 		}
 		c.mu.Lock()
-		c.bytes -= next.size()
+		c.bytes -= size
 		c.room.Broadcast()
 		c.mu.Unlock()
 	}
+}
+
+// nextFew takes as many messages off the queue as are worth one write, at least one
+// if there is one.
+func (c *socket) nextFew() []outgoing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	n := 0
+	for size := 0; n < len(c.queue) && size < corkBytes; n++ {
+		size += c.queue[n].size()
+	}
+	some := append([]outgoing(nil), c.queue[:n]...)
+	clear(c.queue[:n])
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return some
+}
+
+// sendInTime sends a message, unless it has waited too long.
+func (c *socket) sendInTime(o *outgoing) error {
+	if time.Since(o.since) > time.Duration(c.limits.SlowReader) {
+		return errSlowReader
+	}
+	// Twice the time: one message may be long, and what comes after it says why.
+	_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Duration(c.limits.SlowReader)))
+	return c.send(o)
 }
 
 // scratch are buffers in which small messages are put together when they are

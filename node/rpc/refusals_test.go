@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,8 +127,9 @@ func TestTurnPassed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{heavy: newPlaces(1)}
 		var order []string
-		work := func(who string, slices int) func() {
-			return func() {
+		var all sync.WaitGroup
+		work := func(who string, slices int) {
+			all.Go(func() {
 				ctx, turn, err := s.takeTurn(withCaller(t.Context(), &caller{host: who}))
 				check(t, err)
 				defer turn.leave()
@@ -136,14 +138,13 @@ func TestTurnPassed(t *testing.T) {
 					time.Sleep(turnSlice)      // of the bubble's clock: it works
 					check(t, s.pause(ctx))
 				}
-			}
+			})
+			synctest.Wait()
 		}
-		go work("10.0.0.1", 4)()
-		synctest.Wait()
-		go work("10.0.0.2", 2)()
-		synctest.Wait()
-		go work("10.0.0.1", 1)()
-		time.Sleep(time.Minute)
+		work("10.0.0.1", 4)
+		work("10.0.0.2", 2)
+		work("10.0.0.1", 1)
+		all.Wait()
 		equal(t, "order", fmt.Sprint(order), "[10.0.0.1 10.0.0.2 10.0.0.1 10.0.0.2 10.0.0.1 10.0.0.1 10.0.0.1]")
 		equal(t, "taken", s.heavy.taken(), 0)
 	})

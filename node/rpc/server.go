@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,6 +69,8 @@ type service struct {
 	sockets  *sockets
 	meters   *meters
 	heavy    *places // of heavy requests that are worked on
+	tellers  *places // of connections whose subscribers are told
+	arrivals *lru.Cache[crypto.Hash, []byte]
 	methods  map[string]*callable
 	waiting  atomic.Int64 // bytes of answers that wait for their readers
 	bodies   atomic.Int64 // bytes of requests that are read or wait for their answers
@@ -114,7 +117,8 @@ func New(cfg Config, b Backend) (*Server, error) {
 	svc := &service{
 		Backend: b, limits: limits, heads: newHeads(b.Ledger), filters: newFilters(limits), writes: newRates(limits.WritesPerSecond, limits.WriteBurst),
 		refusals: newRates(limits.RefusalsPerSecond, limits.RefusalBurst),
-		sockets:  newSockets(limits), heavy: newPlaces(limits.Heavy), stopping: ctx.Done(),
+		sockets:  newSockets(limits), heavy: newPlaces(limits.Heavy), tellers: newPlaces(limits.Heavy),
+		arrivals: lru.NewCache[crypto.Hash, []byte](arrivals), stopping: ctx.Done(),
 	}
 	cancel := func() { end(); svc.heads.cancel() }
 	s := &Server{

@@ -43,6 +43,7 @@ var (
 // in time: a reader that does not keep up is told so and closed.
 type socket struct {
 	conn    *websocket.Conn
+	cork    *cork  // under conn
 	address string // ip:port, its name among sockets
 	limits  *Limits
 	meters  *meters
@@ -60,11 +61,12 @@ type socket struct {
 	queue  []outgoing
 	bytes  int // in queue
 	closed bool
-	began  map[string]begun         // calls that came alone, by id
-	unsaid map[rpc.ID]chan struct{} // subscriptions whose ids the caller does not know yet; closed when it does
-	filled chan struct{}            // length 1: the queue has something
-	done   chan struct{}            // closed with the connection
-	subs   atomic.Int32             // open subscriptions
+	began  map[string]begun // calls that came alone, by id
+	notifier
+	filled  chan struct{} // length 1: the queue has something
+	done    chan struct{} // closed with the connection
+	open    atomic.Int32  // subscriptions
+	telling *turn         // of the goroutine that serves the subscriptions
 }
 
 // begun is a call that is being answered.
@@ -84,13 +86,14 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer svc.sockets.leave(host)
-	conn, err := upgrader.Upgrade(w, r, nil)
+	corked := &corking{ResponseWriter: w}
+	conn, err := upgrader.Upgrade(corked, r, nil)
 	if err != nil {
 		return // the upgrader has answered
 	}
 	c := &socket{
-		conn: conn, address: r.RemoteAddr, limits: &svc.limits, meters: svc.meters, server: s, waiting: &svc.waiting,
-		calls: make(chan struct{}, svc.limits.SocketCalls), began: make(map[string]begun), unsaid: make(map[rpc.ID]chan struct{}),
+		conn: conn, cork: corked.cork, address: r.RemoteAddr, limits: &svc.limits, meters: svc.meters, server: s, waiting: &svc.waiting,
+		calls: make(chan struct{}, svc.limits.SocketCalls), began: make(map[string]begun), notifier: notifier{poke: make(chan struct{}, 1)},
 		filled: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a request's own ends with the upgrade
@@ -258,6 +261,7 @@ func (c *socket) Write(p []byte) (int, error) {
 			c.saidLocked(raw)
 		}
 		c.mu.Unlock()
+		c.pokeNotifier()
 		if known {
 			b.meter.seconds.Observe(time.Since(b.at).Seconds())
 			c.meters.answered(b.meter, raw)
@@ -268,37 +272,6 @@ func (c *socket) Write(p []byte) (int, error) {
 	default:
 	}
 	return len(p), nil
-}
-
-// expect answers a channel that is closed when the caller has been told the id of
-// a subscription.
-func (c *socket) expect(id rpc.ID) <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	said := make(chan struct{})
-	c.unsaid[id] = said
-	return said
-}
-
-func (c *socket) unexpect(id rpc.ID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.unsaid, id)
-}
-
-// saidLocked lets the subscription begin whose id an answer tells.
-func (c *socket) saidLocked(answer []byte) {
-	if len(c.unsaid) == 0 {
-		return
-	}
-	var a struct{ Result rpc.ID }
-	if json.Unmarshal(answer, &a) != nil {
-		return
-	}
-	if said, ok := c.unsaid[a.Result]; ok {
-		delete(c.unsaid, a.Result)
-		close(said)
-	}
 }
 
 // end closes the connection with a reason, once. Without a reason no close frame

@@ -241,11 +241,12 @@ func TestLostEvents(t *testing.T) {
 	for i := range eventBacklog + 10 {
 		e.Added(crypto.Hash{byte(i), byte(i >> 8)})
 	}
-	values, next, lost, _ := e.added.since(5)
+	values, next, lost := e.added.since(5)
 	equal(t, "lost", lost, true)
 	equal(t, "kept", len(values), eventBacklog)
 	equal(t, "oldest kept", values[0], crypto.Hash{10})
-	values, _, lost, more := e.added.since(next - 1)
+	more := e.added.more()
+	values, _, lost = e.added.since(next - 1)
 	equal(t, "newest", len(values) == 1 && !lost, true)
 	e.Added(crypto.Hash{})
 	select {

@@ -105,18 +105,18 @@ func (s *sockets) subscribe(ctx context.Context) (c *socket, release func(), err
 // subscribeLocked takes a place for one more subscription of c.
 func (s *sockets) subscribeLocked(c *socket) (release func(), err error) {
 	host := remoteHost(c.address)
-	if s.subs >= s.limits.Subscriptions || int(c.subs.Load()) >= s.limits.SocketSubscriptions || !exempt(host) && s.subsBy[host] >= s.limits.SubscriptionsPerAddress {
+	if s.subs >= s.limits.Subscriptions || int(c.open.Load()) >= s.limits.SocketSubscriptions || !exempt(host) && s.subsBy[host] >= s.limits.SubscriptionsPerAddress {
 		return nil, tooBusy("too many subscriptions: at most %d on a connection, %d from one address, %d in all",
 			s.limits.SocketSubscriptions, s.limits.SubscriptionsPerAddress, s.limits.Subscriptions)
 	}
 	s.subs++
 	s.subsBy[host]++
-	c.subs.Add(1)
+	c.open.Add(1)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.subs--
-		c.subs.Add(-1)
+		c.open.Add(-1)
 		if s.subsBy[host]--; s.subsBy[host] == 0 {
 			delete(s.subsBy, host)
 		}

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/ethereum/go-ethereum/rpc"
@@ -14,12 +15,38 @@ import (
 // syncingPoll is how often subscribers of "syncing" are looked after.
 const syncingPoll = time.Second
 
-// subscribe makes a subscription and runs f for it until the caller ends it, the
-// connection ends, the node stops or f returns an error.
+// errLostEvents is why a subscription ends that is too far behind.
+var errLostEvents = errors.New(reasonLost)
+
+// source is where what a subscription sends comes from.
+type source uint8
+
+const (
+	fromHeads source = 1 << iota
+	fromAdded
+	fromDropped
+	fromTicks
+)
+
+// subscription sends to one subscriber.
+type subscription struct {
+	*rpc.Subscription
+
+	head    []byte // of every message
+	socket  *socket
+	source  source
+	step    func(*subscription) error // sends what has come since the last step
+	release func()                    // its place
+	told    bool                      // the caller knows its id; behind socket.mu
+}
+
+// subscribe makes a subscription; step is called for it whenever its source has
+// something, until the caller ends it, the connection ends, the node stops or step
+// returns an error.
 //
 // go-ethereum's server answers who subscribes and knows who unsubscribes. What is
 // sent goes past its notifier, which would encode it anew for each subscriber.
-func (s *service) subscribe(ctx context.Context, namespace string, f func(sub *subscription) error) (*rpc.Subscription, error) {
+func (s *service) subscribe(ctx context.Context, namespace string, from source, step func(*subscription) error) (*rpc.Subscription, error) {
 	notifier, ok := rpc.NotifierFromContext(ctx)
 	if !ok {
 		return nil, rpc.ErrNotificationsUnsupported
@@ -28,55 +55,28 @@ func (s *service) subscribe(ctx context.Context, namespace string, f func(sub *s
 	if err != nil {
 		return nil, err
 	}
-	sub := &subscription{Subscription: notifier.CreateSubscription(), socket: c, stopping: s.stopping}
+	sub := &subscription{Subscription: notifier.CreateSubscription(), socket: c, source: from, step: step, release: release}
 	sub.head = []byte(`{"jsonrpc":"2.0","method":"` + namespace + `_subscription","params":{"subscription":"` + string(sub.ID) + `","result":`)
-	answered := c.expect(sub.ID)
-	go func() {
-		defer release()
-		defer c.unexpect(sub.ID)
-		// Nothing is sent before the caller knows the subscription.
-		if sub.wait(answered) && f(sub) != nil {
-			// A subscriber that hears nothing more must not think that nothing happens.
-			c.end(websocket.CloseInternalServerErr, "a subscription failed; connect again")
-		}
-	}()
+	c.addSubscription(sub)
 	return sub.Subscription, nil
-}
-
-// subscription sends to one subscriber. Its methods block while the reader is
-// slow, for as long as the connection puts up with that.
-type subscription struct {
-	*rpc.Subscription
-
-	head     []byte // of every message
-	socket   *socket
-	stopping <-chan struct{}
 }
 
 // notificationEnd closes what the head of a notification opens.
 var notificationEnd = []byte("}}")
 
-// send answers false when the subscription is over.
-func (s *subscription) send(v any) bool {
+// send blocks while the reader is slow, for as long as the connection puts up with
+// that.
+func (s *subscription) send(v any) error {
 	raw, err := json.Marshal(v)
-	return err == nil && s.sendRaw(raw)
+	if err != nil {
+		return err
+	}
+	return s.sendRaw(raw)
 }
 
 // sendRaw sends JSON, which may be shared with other subscribers.
-func (s *subscription) sendRaw(raw []byte) bool {
-	return s.socket.enqueue(message(s.head, raw, notificationEnd)) == nil
-}
-
-// wait answers false when the subscription is over.
-func (s *subscription) wait(more <-chan struct{}) bool {
-	select {
-	case <-more:
-		return true
-	case <-s.Err():
-	case <-s.socket.done:
-	case <-s.stopping:
-	}
-	return false
+func (s *subscription) sendRaw(raw []byte) error {
+	return s.socket.notify(message(s.head, raw, notificationEnd))
 }
 
 // over says whether the subscriber has left.
@@ -86,43 +86,25 @@ func (s *subscription) over() bool {
 		return true
 	case <-s.socket.done:
 		return true
-	case <-s.stopping:
-		return true
 	default:
 		return false
 	}
 }
 
-// follow calls f for every height after the present head, in order, as they
-// become final. f answers false when the subscription is over.
-func (s *service) follow(sub *subscription, after uint64, f func(height uint64) (bool, error)) error {
-	for next := after + 1; ; {
-		more := s.heads.next()
-		for head := s.heads.height(); next <= head; next++ {
-			if sub.over() {
-				return nil
+// NewHeads sends the header of every block that becomes final, and skips none.
+func (a *ethAPI) NewHeads(ctx context.Context) (*rpc.Subscription, error) {
+	next := a.b.heads.height() + 1
+	return a.b.subscribe(ctx, "eth", fromHeads, func(sub *subscription) error {
+		for head := a.b.heads.height(); next <= head && !sub.over(); next++ {
+			h, err := a.b.heads.at(next)
+			if err != nil {
+				return err
 			}
-			if goOn, err := f(next); err != nil || !goOn {
+			if err := sub.sendRaw(h.raw); err != nil {
 				return err
 			}
 		}
-		if !sub.wait(more) {
-			return nil
-		}
-	}
-}
-
-// NewHeads sends the header of every block that becomes final, and skips none.
-func (a *ethAPI) NewHeads(ctx context.Context) (*rpc.Subscription, error) {
-	after := a.b.heads.height()
-	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
-		return a.b.follow(sub, after, func(height uint64) (bool, error) {
-			h, err := a.b.heads.at(height)
-			if err != nil {
-				return false, err
-			}
-			return sub.sendRaw(h.raw), nil
-		})
+		return nil
 	})
 }
 
@@ -131,23 +113,27 @@ func (a *ethAPI) Logs(ctx context.Context, q *logQuery) (*rpc.Subscription, erro
 	if q == nil {
 		q = &logQuery{}
 	}
-	after := a.b.heads.height()
-	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
-		return a.b.follow(sub, after, func(height uint64) (bool, error) {
-			if h, err := a.b.heads.at(height); err != nil || !q.mayMatch(h.Bloom) {
-				return err == nil, err
-			}
-			logs, _, err := a.newLogs(context.Background(), q, height, height)
+	next := a.b.heads.height() + 1
+	return a.b.subscribe(ctx, "eth", fromHeads, func(sub *subscription) error {
+		for head := a.b.heads.height(); next <= head && !sub.over(); next++ {
+			h, err := a.b.heads.at(next)
 			if err != nil {
-				return false, err
+				return err
+			}
+			if !q.mayMatch(h.Bloom) {
+				continue
+			}
+			logs, _, err := a.newLogs(context.Background(), q, next, next)
+			if err != nil {
+				return err
 			}
 			for _, l := range logs {
-				if !sub.send(l) {
-					return false, nil
+				if err := sub.send(l); err != nil {
+					return err
 				}
 			}
-			return true, nil
-		})
+		}
+		return nil
 	})
 }
 
@@ -158,16 +144,40 @@ func (a *ethAPI) NewPendingTransactions(ctx context.Context, full *bool) (*rpc.S
 		return nil, rpc.ErrNotificationsUnsupported
 	}
 	events := &a.b.Events.added
-	from := events.end()
-	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
-		return read(sub, events, from, func(hash crypto.Hash) bool {
+	next := events.end()
+	return a.b.subscribe(ctx, "eth", fromAdded, func(sub *subscription) error {
+		return read(sub, events, &next, func(hash crypto.Hash) error {
 			if full == nil || !*full {
 				return sub.sendRaw([]byte(`"` + hash.Hex() + `"`))
 			}
-			tx := a.b.Pool.Get(hash)
-			return tx == nil || sub.send(a.b.encoder().waiting(tx))
+			raw, err := a.b.arrival(hash)
+			if raw == nil || err != nil {
+				return err
+			}
+			return sub.sendRaw(raw)
 		})
 	})
+}
+
+// arrivals are the newest transactions of the pool that are kept encoded for
+// subscribers.
+const arrivals = 256
+
+// arrival is a transaction of the pool as JSON; nil if it is there no more.
+// Subscribers ask for the same one at the same time.
+func (s *service) arrival(hash crypto.Hash) ([]byte, error) {
+	tx := s.Pool.Get(hash)
+	if tx == nil {
+		return nil, nil
+	}
+	if raw, ok := s.arrivals.Get(hash); ok {
+		return raw, nil
+	}
+	raw, err := json.Marshal(s.encoder().waiting(tx))
+	if err == nil && len(raw) <= smallAnswer {
+		s.arrivals.Add(hash, raw)
+	}
+	return raw, err
 }
 
 // Drops sends every transaction that leaves the pool without being in a block,
@@ -177,28 +187,31 @@ func (a *cairnAPI) Drops(ctx context.Context) (*rpc.Subscription, error) {
 		return nil, rpc.ErrNotificationsUnsupported
 	}
 	events := &a.b.Events.dropped
-	from := events.end()
-	return a.b.subscribe(ctx, "cairn", func(sub *subscription) error {
-		return read(sub, events, from, func(d drop) bool { return sub.send(d) })
+	next := events.end()
+	return a.b.subscribe(ctx, "cairn", fromDropped, func(sub *subscription) error {
+		return read(sub, events, &next, func(d drop) error { return sub.send(d) })
 	})
 }
 
-// read calls f for every value of a feed from a number on. A subscriber that is
-// more than the feed's backlog behind is told that it has lost some.
-func read[T any](sub *subscription, events *feed[T], next uint64, f func(T) bool) error {
+// read calls f for every value of a feed from a number on, and moves that on. A
+// subscriber that is more than the feed's backlog behind is told that it has lost
+// some.
+func read[T any](sub *subscription, events *feed[T], next *uint64, f func(T) error) error {
 	for {
-		values, after, lost, more := events.since(next)
+		values, after, lost := events.since(*next)
 		if lost {
-			sub.socket.end(websocket.CloseTryAgainLater, reasonLost)
+			return errLostEvents
+		}
+		if *next = after; len(values) == 0 {
 			return nil
 		}
 		for _, v := range values {
-			if sub.over() || !f(v) {
+			if sub.over() {
 				return nil
 			}
-		}
-		if next = after; !sub.wait(more) {
-			return nil
+			if err := f(v); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -213,33 +226,28 @@ type syncingNotice struct {
 // Syncing sends whether the node is behind: at once, and when that changes.
 // On the wire it is eth_subscribe("syncing"); eth_syncing is another method.
 func (a *syncingSubscription) Syncing(ctx context.Context) (*rpc.Subscription, error) {
-	return a.b.subscribe(ctx, "eth", func(sub *subscription) error {
-		tick := time.NewTicker(syncingPoll)
-		defer tick.Stop()
-		for was, first := false, true; ; {
-			s := a.b.status()
-			if first || was != s.Syncing {
-				var notice any = false
-				if s.Syncing {
-					notice = syncingNotice{Syncing: true, Status: progressOf(&s)}
-				}
-				if !sub.send(notice) {
-					return nil
-				}
-				was, first = s.Syncing, false
-			}
-			select {
-			case <-tick.C:
-			case <-sub.Err():
-				return nil
-			case <-sub.socket.done:
-				return nil
-			case <-sub.stopping:
-				return nil
-			}
+	was, first := false, true
+	return a.b.subscribe(ctx, "eth", fromTicks, func(sub *subscription) error {
+		s := a.b.status()
+		if !first && was == s.Syncing {
+			return nil
 		}
+		was, first = s.Syncing, false
+		if s.Syncing {
+			return sub.send(syncingNotice{Syncing: true, Status: progressOf(&s)})
+		}
+		return sub.send(false)
 	})
 }
 
 // syncingSubscription is apart from ethAPI, whose Syncing is the method.
 type syncingSubscription struct{ b *service }
+
+// endOf is how a connection ends of which a subscription has failed: a subscriber
+// that hears nothing more must not think that nothing happens.
+func endOf(err error) (code int, reason string) {
+	if errors.Is(err, errLostEvents) {
+		return websocket.CloseTryAgainLater, reasonLost
+	}
+	return websocket.CloseInternalServerErr, "a subscription failed; connect again"
+}

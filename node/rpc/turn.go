@@ -15,6 +15,7 @@ const turnSlice = 2 * time.Millisecond
 // turn of what needs no place.
 type turn struct {
 	service *service
+	places  *places
 	who     string
 	began   time.Time // of this slice
 	held    bool
@@ -24,7 +25,7 @@ type turnKey struct{}
 
 // takeTurn waits for a place. Errors: that of ctx; errStopping.
 func (s *service) takeTurn(ctx context.Context) (context.Context, *turn, error) {
-	t := &turn{service: s, who: callerOf(ctx).share()}
+	t := &turn{service: s, places: s.heavy, who: callerOf(ctx).share()}
 	if err := t.take(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +39,7 @@ func turnOf(ctx context.Context) *turn {
 }
 
 func (t *turn) take(ctx context.Context) error {
-	if err := t.service.heavy.enter(ctx, t.service.stopping, t.who); err != nil {
+	if err := t.places.enter(ctx, t.service.stopping, t.who); err != nil {
 		return err
 	}
 	t.held, t.began = true, time.Now()
@@ -58,7 +59,7 @@ func (t *turn) pause(ctx context.Context) error {
 	case time.Since(t.began) < turnSlice:
 		return nil
 	}
-	err := t.service.heavy.pass(ctx, t.service.stopping, t.who)
+	err := t.places.pass(ctx, t.service.stopping, t.who)
 	t.held, t.began = err == nil, time.Now()
 	return err
 }
@@ -67,6 +68,6 @@ func (t *turn) pause(ctx context.Context) error {
 func (t *turn) leave() {
 	if t != nil && t.held {
 		t.held = false
-		t.service.heavy.leave(t.who)
+		t.places.leave(t.who)
 	}
 }
