@@ -87,6 +87,20 @@ func (l *Ledger) Fill(blocks []Older) error {
 	return l.st.Fill(fills)
 }
 
+// Refill puts back a final block that was damaged and awaited, if it is that block
+// and its receipts have its root.
+// Errors: ErrNotTheChain (nothing is kept), or a failure.
+func (l *Ledger) Refill(o Older) error {
+	want, err := l.HashByHeight(o.Block.NumberU64())
+	if err != nil {
+		return err
+	}
+	if err := l.checkOlder(o, want); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotTheChain, err)
+	}
+	return l.st.Refill(store.Filling{Block: o.Block, Receipts: o.Receipts, Certificate: o.Certificate})
+}
+
 func (l *Ledger) checkOlder(o Older, want crypto.Hash) error {
 	if got := o.Block.Hash(); got != want {
 		return fmt.Errorf("block %d is %s, not %s", o.Block.NumberU64(), got, want)

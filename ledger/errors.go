@@ -22,4 +22,5 @@ const (
 	ErrWrongGenesis = store.ErrWrongGenesis
 	ErrNoHistory    = store.ErrNoHistory
 	ErrPruned       = store.ErrPruned
+	ErrAwaited      = store.ErrAwaited
 )

@@ -208,7 +208,8 @@ func (c *cluster) follow(where string) error {
 			r.done <- failed
 			return true
 		default:
-			return c.height(victim) == c.height(0)
+			waits, err := r.store.Awaited() // blocks that a repair left to be fetched
+			return c.height(victim) == c.height(0) && (err != nil || len(waits) == 0)
 		}
 	})
 	said := c.alike(where, r.driver.ledger, c.nodes[0].driver.ledger)

@@ -80,6 +80,7 @@ type driver struct {
 
 	reserve uint64             // bytes that stay free on the disk
 	space   atomic.Int32       // a room
+	awaited atomic.Int64       // damaged blocks that are being fetched
 	held    *consensus.Effects // of the core's start, while there are reads only
 
 	// Read by every goroutine, swapped by run.

@@ -65,7 +65,7 @@ func isDamage(err error) bool {
 	if errors.As(err, &invalid) {
 		return true
 	}
-	for _, kind := range []error{store.ErrCorrupt, store.ErrNotFound, archive.ErrAltered, archive.ErrConflict, archive.ErrUnproven, archive.ErrGap} {
+	for _, kind := range []error{store.ErrCorrupt, store.ErrNotFound, store.ErrAwaited, archive.ErrAltered, archive.ErrConflict, archive.ErrUnproven, archive.ErrGap} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -28,6 +28,9 @@ type Replaced struct {
 	Height uint64
 	Kept   string // the directory of the database that was replaced; empty = there was none
 	Why    string // of a repair: the first damage; empty = none was found
+
+	Mended  bool // by a repair: only blocks or indexes were damaged, and all else was kept
+	Awaited int  // blocks that the node will fetch
 }
 
 // Restore makes a copy, such as a backup, the database of a home, after it was
@@ -133,9 +136,11 @@ func proven(v store.View, height uint64) (uint64, error) {
 	return height, nil
 }
 
-// Repair makes a new database from the blocks of a damaged one, as far as they
-// are sound, each verified and executed again. What was damaged the node fetches
-// from others when it starts. A database that cannot even be opened is set aside,
+// Repair makes a sound database from a damaged one. Where table files hide rows of
+// blocks or of their indexes only, all else is kept, and the node fetches just
+// these blocks. Otherwise it is made anew from the blocks, as far as they are sound,
+// each verified and executed again; what follows the node fetches from others when
+// it starts. A database that cannot even be opened is set aside,
 // and the node joins anew.
 // Errors: ErrAlone, ErrKept, those of OpenHome, or a failure.
 func Repair(ctx context.Context, home string, tell Progress) (r Replaced, err error) {
@@ -152,7 +157,12 @@ func Repair(ctx context.Context, home string, tell Progress) (r Replaced, err er
 	if !exists(data) {
 		return r, fmt.Errorf("%s: %w", data, ErrNoData)
 	}
-	if r.Height, r.Why, err = h.salvage(ctx, data, part, tell); err != nil {
+	var head store.Head
+	head, r.Awaited, r.Mended, err = h.mend(ctx, data, part, tell)
+	if r.Height = head.Height; err == nil && !r.Mended {
+		r.Height, r.Why, err = h.salvage(ctx, data, part, tell)
+	}
+	if err != nil {
 		return r, errors.Join(err, remove(part))
 	}
 	if err := markData(part, "the database was repaired"); err != nil {

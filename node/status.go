@@ -77,6 +77,9 @@ func (n *Node) Status() rpc.Status {
 	if state.Observing && state.twin == "" {
 		s.Problems = append(s.Problems, state.observing())
 	}
+	if k := d.awaited.Load(); k > 0 {
+		s.Problems = append(s.Problems, fmt.Sprintf("%d damaged blocks are being fetched from other nodes; until then this node answers that it does not have them; it needs a peer that keeps them", k))
+	}
 	if w := d.witness; w != nil && w.problem() != "" {
 		s.Problems = append(s.Problems, w.problem())
 	}

@@ -41,7 +41,7 @@ func replaceCommands() []*cli.Command {
 		},
 		{
 			Name:   "repair",
-			Usage:  "execute the sound blocks of a damaged database again and put the result in its place, which stays as data.damaged; other nodes give the rest",
+			Usage:  "make a damaged database sound, which stays as data.damaged: where only blocks are damaged, other nodes give these; else the sound blocks are executed again, and other nodes give the rest",
 			Flags:  []cli.Flag{homeFlag()},
 			Action: dbRepair,
 		},
@@ -120,9 +120,14 @@ func dbRepair(c *cli.Context) error {
 		return stopFirst(err)
 	}
 	w := c.App.Writer
-	if r.Why == "" {
+	switch {
+	case r.Mended && r.Awaited > 0:
+		fmt.Fprintf(w, "%d blocks were damaged, and all else is kept; the head is %d\nthe node fetches these blocks from others when it runs, and does not have them until then\n", r.Awaited, r.Height)
+	case r.Mended:
+		fmt.Fprintf(w, "only indexes were damaged, and they are whole again; the head is %d\n", r.Height)
+	case r.Why == "":
 		fmt.Fprintf(w, "every block up to the head %d is sound; state, indexes and history are made anew from them\n", r.Height)
-	} else {
+	default:
 		fmt.Fprintf(w, "the head is %d: %s\nat its next start the node fetches the later blocks from others\n", r.Height, r.Why)
 	}
 	tellKept(c, r)

@@ -27,6 +27,7 @@ const (
 	ErrBody         = ErrorKind("the body is not the block of that hash")
 	ErrNoHistory    = ErrorKind("account history is off on this node")
 	ErrPruned       = ErrorKind("this node does not keep so old a height")
+	ErrAwaited      = ErrorKind("it was damaged, and is being fetched from other nodes")
 	ErrUnfinished   = ErrorKind("the database is being put together from a snapshot and is not complete")
 )
 

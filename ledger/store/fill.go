@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/ledger/chain"
@@ -26,23 +27,11 @@ func (s *Store) Fill(blocks []Filling) error {
 	bounds := s.Bounds()
 	b := s.db.NewBatch()
 	for _, f := range blocks {
-		height, hash := f.Block.NumberU64(), f.Block.Hash()
+		height := f.Block.NumberU64()
 		if height == 0 || height+1 != bounds.FirstBody {
 			return fmt.Errorf("%w: block %d below the first, %d", ErrOutOfOrder, height, bounds.FirstBody)
 		}
-		header, transactions, err := splitBlock(chain.EncodeBlock(f.Block))
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrBody, err)
-		}
-		setBlock(b, header, transactions, height, hash)
-		c := Commit{Hash: hash, Receipts: f.Receipts}
-		if len(f.Certificate) > 0 {
-			c.Certificate = f.Certificate
-		}
-		for _, tx := range f.Block.Transactions() {
-			c.Transactions = append(c.Transactions, tx.Hash())
-		}
-		if err := c.block(b, height); err != nil {
+		if err := f.rows(b); err != nil {
 			return err
 		}
 		if bounds.FirstBody = height; height == 1 {
@@ -55,4 +44,22 @@ func (s *Store) Fill(blocks []Filling) error {
 	}
 	s.bounds.Store(&bounds)
 	return nil
+}
+
+// rows writes the rows of the block.
+func (f *Filling) rows(b *pebble.Batch) error {
+	header, transactions, err := splitBlock(chain.EncodeBlock(f.Block))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBody, err)
+	}
+	height, hash := f.Block.NumberU64(), f.Block.Hash()
+	setBlock(b, header, transactions, height, hash)
+	c := Commit{Hash: hash, Receipts: f.Receipts}
+	if len(f.Certificate) > 0 {
+		c.Certificate = f.Certificate
+	}
+	for _, tx := range f.Block.Transactions() {
+		c.Transactions = append(c.Transactions, tx.Hash())
+	}
+	return c.block(b, height)
 }

@@ -145,9 +145,11 @@ func TestCheckpointHeadFails(t *testing.T) {
 		want error
 	}{
 		"tables": {func(op errorfs.Op) bool { return op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") }, ErrClosed},
-		"list":   {func(op errorfs.Op) bool { return op.Kind == errorfs.OpCreate && strings.Contains(op.Path, "copies/3.partial/MANIFEST") }, fault},
-		"logs":   {func(op errorfs.Op) bool { return op.Kind == errorfs.OpRemove && strings.Contains(op.Path, "copies/") }, fault},
-		"name":   {func(op errorfs.Op) bool { return op.Kind == errorfs.OpRename && strings.Contains(op.Path, "copies/") }, fault},
+		"list": {func(op errorfs.Op) bool {
+			return op.Kind == errorfs.OpCreate && strings.Contains(op.Path, "copies/3.partial/MANIFEST")
+		}, fault},
+		"logs": {func(op errorfs.Op) bool { return op.Kind == errorfs.OpRemove && strings.Contains(op.Path, "copies/") }, fault},
+		"name": {func(op errorfs.Op) bool { return op.Kind == errorfs.OpRename && strings.Contains(op.Path, "copies/") }, fault},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -23,6 +23,7 @@ const FormatVersion = 2
 //	0x03    -                                what a join is for, opaque   } only until the
 //	        opaque                           how far it is, opaque        } join is complete
 //	0x04    -                                synced writes of the vote log so far 8
+//	0x05    height 8                         empty: a damaged block, to be fetched
 //	'b'     height 8 ‖ hash 32               transactions, RLP list      } every block held,
 //	'h'     height 8 ‖ hash 32               header, RLP                 } proposed or final;
 //	'i'     hash 32                          height 8                    } written by PutBody
@@ -59,6 +60,7 @@ const (
 	prefixBounds      = 0x02
 	prefixJoining     = 0x03
 	prefixWritten     = 0x04
+	prefixAwaited     = 0x05
 	prefixBody        = 'b'
 	prefixHeader      = 'h'
 	prefixHeight      = 'i'

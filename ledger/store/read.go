@@ -226,7 +226,7 @@ func (v View) HeaderByHeight(height uint64) (*types.Header, crypto.Hash, error) 
 func (v View) header(height uint64, hash crypto.Hash) (*types.Header, error) {
 	raw, err := v.get(fmt.Sprintf("header %d", height), blockKey(prefixHeader, height, hash))
 	if err != nil {
-		return nil, err
+		return nil, v.awaited(err, height)
 	}
 	h := new(types.Header)
 	if err := rlp.DecodeBytes(raw, h); err != nil {
@@ -257,11 +257,11 @@ func (v View) Body(hash crypto.Hash) ([]byte, error) {
 	}
 	header, err := v.get(fmt.Sprintf("header %d", height), blockKey(prefixHeader, height, hash))
 	if err != nil {
-		return nil, err
+		return nil, v.awaited(err, height)
 	}
 	transactions, err := v.get(fmt.Sprintf("body %d", height), blockKey(prefixBody, height, hash))
 	if err != nil {
-		return nil, v.pruned(err, "the block", height)
+		return nil, v.awaited(v.pruned(err, "the block", height), height)
 	}
 	return joinBlock(header, transactions), nil
 }
@@ -271,15 +271,16 @@ func (v View) Body(hash crypto.Hash) ([]byte, error) {
 func (v View) Receipts(height uint64) ([]Outcome, error) {
 	b, err := v.get(fmt.Sprintf("receipts of block %d", height), heightKey(prefixReceipts, height))
 	if err != nil {
-		return nil, v.pruned(err, "the receipts", height)
+		return nil, v.awaited(v.pruned(err, "the receipts", height), height)
 	}
 	return decodeOutcomes(b)
 }
 
 // Certificate is that of exactly the block at height.
-// Error: ErrNotFound when it is final only through a descendant.
+// Errors: ErrNotFound when it is final only through a descendant, ErrAwaited.
 func (v View) Certificate(height uint64) ([]byte, error) {
-	return v.get(fmt.Sprintf("certificate of block %d", height), heightKey(prefixCertificate, height))
+	c, err := v.get(fmt.Sprintf("certificate of block %d", height), heightKey(prefixCertificate, height))
+	return c, v.awaited(err, height)
 }
 
 // CertificateAtOrAbove is the first certificate at or above height, and the

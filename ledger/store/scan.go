@@ -134,6 +134,7 @@ var tables = []struct {
 	{prefixBounds, "bounds"},
 	{prefixJoining, "unfinished join"},
 	{prefixWritten, "vote log writes"},
+	{prefixAwaited, "blocks to be fetched"},
 	{prefixAccount, "accounts"},
 	{prefixBody, "bodies"},
 	{prefixCanonical, "final blocks"},

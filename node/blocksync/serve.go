@@ -21,7 +21,7 @@ type Server struct {
 // notHere tells the plain answer that something is not here, or no more, from a
 // failure.
 func notHere(err error) bool {
-	return errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrPruned)
+	return errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrPruned) || errors.Is(err, ledger.ErrAwaited)
 }
 
 // Blocks answers final blocks from a height upwards, with what proves the last.

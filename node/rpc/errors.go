@@ -95,8 +95,12 @@ func (s *service) pause(ctx context.Context) error {
 	return err
 }
 
-// explained says of a block that is too old for this node what it has.
+// explained says of a block that is too old for this node what it has, and of one
+// that was damaged that it comes.
 func (s *service) explained(err error) error {
+	if errors.Is(err, ledger.ErrAwaited) {
+		return &callError{code: codeDefault, text: err.Error()}
+	}
 	if !errors.Is(err, ledger.ErrPruned) {
 		return err
 	}
