@@ -26,9 +26,9 @@ import (
 //	work on|off · tick +N · pause on|off · report from= view=
 //	votes [from=]        lines: v1 notarize A on v0 from 3 | v1 nullify from 3
 //	certificate [from=]  lines: v1 notarization A on v0 [0 1 2] | v1 nullification [0 1 2]
-//	proposal v= block= on= [from=] · built v= block= [closing failed]
+//	proposal v= block= on= [from= by= names=] · built v= block= [closing failed]
 //	executed NAME ok|missing|no-body|invalid [closing] · durable NAME · synced v= block= on=
-//	restart [forget=N]   a new core from all records but the last N
+//	restart [forget=N epoch=]   a new core from all records but the last N
 //	status · wake
 //
 // tick steps the core whenever it asked to be woken on the way. Each step's
@@ -101,6 +101,7 @@ func (k *conversation) run() {
 		k.step(Synced{Block: k.named(k.str("block", "")), Finalization: f})
 	case "restart":
 		k.records = k.records[:len(k.records)-k.int("forget", 0)]
+		k.cfg.Epoch = uint32(k.int("epoch", int(k.cfg.Epoch)))
 		k.start()
 	case "status":
 		s := k.core.Status()
@@ -215,12 +216,15 @@ func (k *conversation) executed() {
 func (k *conversation) proposal() {
 	view := uint64(k.int("v", 0))
 	b := k.named(k.str("block", ""))
-	leader := Leader(k.cfg.Epoch, view, len(k.cfg.Members))
+	by := k.int("by", Leader(k.cfg.Epoch, view, len(k.cfg.Members)))
 	v := Vote{
-		Subject: Subject{Kind: Notarize, Epoch: k.cfg.Epoch, View: view, ParentView: uint64(k.int("on", 0)), Block: b.Hash},
-		Signer:  uint16(leader), Signature: crypto.Signature{byte(leader)},
+		Subject: Subject{
+			Kind: Notarize, Epoch: k.cfg.Epoch, View: view, ParentView: uint64(k.int("on", 0)),
+			Block: k.named(k.str("names", k.str("block", ""))).Hash,
+		},
+		Signer: uint16(by), Signature: crypto.Signature{byte(by)},
 	}
-	k.step(ProposalReceived{From: k.int("from", leader), Proposal: Proposal{Block: b, Vote: v}})
+	k.step(ProposalReceived{From: k.int("from", by), Proposal: Proposal{Block: b, Vote: v}})
 	if !k.d.HasArg("not-durable") {
 		k.step(BlockDurable{Block: b})
 	}
