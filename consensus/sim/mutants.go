@@ -39,9 +39,9 @@ func Mutants() []Mutant {
 		}
 		panic("sim: no mutant is called " + name)
 	}
-	without(byName("QuorumTooSmall"), "quorum", "halt")
-	without(byName("TwoFPlusOne"), "quorum", "halt")
-	without(byName("CountTwice"), "quorum", "halt", "forged")
+	without(byName("QuorumTooSmall"), "quorum", "halt", "slander")
+	without(byName("TwoFPlusOne"), "quorum", "halt", "slander")
+	without(byName("CountTwice"), "quorum", "halt", "forged", "slander")
 	without(byName("NoNullifyFinalizeExclusion"), "double vote", "evidence")
 	without(byName("SendBeforeSync"), "visible before durable")
 	return out

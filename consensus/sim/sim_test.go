@@ -72,9 +72,9 @@ func TestTraceChangesNothing(t *testing.T) {
 // rareMutants are mistakes that take many seeds, with the seed that showed them
 // when last looked (make sim PLANT=all): tried first, to save time.
 var rareMutants = map[string]uint64{
-	"SkipNullificationCheck": 185, "NotarizeUnexecuted": 126, "BackoffUncapped": 231, "FutureVotesKept": 95,
-	"FetchOnce": 42, "TipForgotten": 276, "ObserverImpatient": 79, "CopyVotes": 79, "ResendNotRearmed": 29,
-	"MissingIsInvalid": 3174,
+	"SkipNullificationCheck": 138, "NotarizeUnexecuted": 126, "BackoffUncapped": 549, "FutureVotesKept": 95,
+	"FetchOnce": 80, "TipForgotten": 276, "ObserverImpatient": 79, "MissingIsInvalid": 3174, "CopyVotes": 79,
+	"AnswersUnchecked": 195,
 }
 
 // The page on the simulator names every mistake that can be planted.
