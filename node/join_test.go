@@ -200,6 +200,7 @@ func TestCarriedOver(t *testing.T) {
 	for i := range 23 {
 		c.pay(0, 2+i%2, 0)
 	}
+	c.await("there is a snapshot", func() bool { return len(c.nodes[0].snapshots.Heights()) > 0 })
 	// Empty ledgers alone take a snapshot of so little: this one is as if the
 	// gain were enough.
 	joinInto(t, c, 1)
