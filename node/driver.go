@@ -58,7 +58,7 @@ type driver struct {
 
 	ctx     context.Context // of Run: ends what the driver started
 	started chan struct{}   // closed when host is set: handlers wait for it
-	inbox   chan any        // consensus.Event, *proposalArrived, *fetchedBlock, *viewReport, *syncedRange or func()
+	inbox   chan any        // consensus.Event, *proposalArrived, *fetchedBlock, *viewReport, *syncedRange, standAside or func()
 	work    chan struct{}   // length 1: the pool has changed
 
 	// Owned by run.
@@ -77,6 +77,7 @@ type driver struct {
 	witness   *witness     // of the vote log; nil without a key
 	beginners map[int]bool // members that told their view at height 0, and whether it was the first
 	twin      string       // why this process signs nothing more; empty = it does
+	aside     bool         // far behind: it votes again when it has caught up
 
 	reserve uint64             // bytes that stay free on the disk
 	space   atomic.Int32       // a room
@@ -104,6 +105,13 @@ type driverState struct {
 	admitting *consensus.Certificate // to Status.View; nil in view 1
 	doubt     string                 // why this node observes
 	twin      string                 // why it signs nothing more
+}
+
+// standAside says that this node is so far behind that it does not vote, or is so
+// no more.
+type standAside struct {
+	aside bool
+	done  chan struct{} // closed when it is so
 }
 
 // fetchedBlock answers a request for one block; nil = nobody had it.
@@ -205,6 +213,10 @@ func (d *driver) setTimer(timer *time.Timer) {
 }
 
 func (d *driver) handle(v any) error {
+	if v, ok := v.(standAside); ok {
+		defer close(v.done)
+		return d.stand(v.aside)
+	}
 	if d.room() == readsOnly {
 		d.turnAway(v)
 		return nil
@@ -229,6 +241,22 @@ func (d *driver) handle(v any) error {
 	default:
 		panic(fmt.Sprintf("driver: unknown value %T in the inbox", v))
 	}
+}
+
+// stand leaves voting or comes back to it.
+func (d *driver) stand(aside bool) error {
+	d.aside = aside
+	if d.room() == readsOnly {
+		return nil
+	}
+	if d.era.Load().self >= 0 {
+		text := "sync: this validator votes again, unless something else keeps it from that"
+		if aside {
+			text = "sync: this validator is far behind and does not vote until it has caught up"
+		}
+		d.log.Info(text, "height", d.ledger.HeadInfo().Height)
+	}
+	return d.step(consensus.Pause{Paused: d.mustPause()})
 }
 
 // lookAtPool tells the core when work appears or ends.

@@ -26,7 +26,7 @@ const JoiningDir = "joining"
 // What a snapshot must bring to be worth it, in blocks above the final head.
 const (
 	gainAuto   = 10_000 // with sync.mode = "auto"
-	gainForced = 1_000  // with "snapshot", unless the ledger is empty
+	gainForced = 1_000  // with "snapshot", unless the ledger is empty; syncer.gain
 )
 
 // ErrRestart says that a node has fetched a snapshot: close it and open it again,
@@ -44,7 +44,7 @@ func (s *syncer) trySnapshot(ctx context.Context, head, best uint64, claims map[
 	case s.mode == SyncSnapshot && head == 0:
 		gain = 1
 	case s.mode == SyncSnapshot:
-		gain = gainForced
+		gain = s.gain
 	}
 	if best < head+gain {
 		return nil

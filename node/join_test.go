@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+	"sync"
 	"context"
 	"errors"
 	"fmt"
@@ -102,10 +104,27 @@ func TestSnapshotJoin(t *testing.T) {
 	reached := func(n *Node) bool {
 		return n.driver.ledger.HeadInfo().Height > 0 && n.driver.ledger.HeadInfo().Height == c.height(0)
 	}
-	forced := func(cfg *Config) { cfg.Sync.Mode = SyncSnapshot }
+	var mu sync.Mutex
+	var told []string // to a terminal
+	forced := func(cfg *Config) {
+		cfg.Sync.Mode = SyncSnapshot
+		cfg.Progress = func(s *rpc.Sync) {
+			mu.Lock()
+			defer mu.Unlock()
+			if told = append(told, "over"); s != nil {
+				told[len(told)-1] = s.Mode
+			}
+		}
+	}
 	if opened := runUntil(t, c, 4, forced, reached); opened != 2 {
 		t.Errorf("opened %d times, want a join and a start", opened)
 	}
+	mu.Lock()
+	begun := slices.Index(told, rpc.SyncSnapshot)
+	if begun < 0 || !slices.Contains(told[begun:], "over") {
+		t.Errorf("a terminal is told %v", told)
+	}
+	mu.Unlock()
 	c.pay(0, 0, 0)
 	if opened := runUntil(t, c, 4, forced, func(n *Node) bool {
 		if _, err := n.driver.ledger.HashByHeight(n.driver.ledger.Bounds().Base - 1); !errors.Is(err, store.ErrPruned) {

@@ -48,7 +48,9 @@ type syncer struct {
 	mode    string        // SyncAuto, SyncFull, SyncSnapshot
 	spec    *genesis.Spec // of the network
 	options store.Options // of a database made from a snapshot
+	gain    uint64        // what one must bring with SyncSnapshot: gainForced
 
+	aside     bool        // this node does not vote; of the goroutine of run
 	following sync.Mutex  // held while a full node fetches what is new
 	catching  atomic.Bool // this node catches up: what it lacks comes in order
 	stop      atomic.Pointer[func()]
@@ -59,7 +61,7 @@ type syncer struct {
 }
 
 func newSyncer(d *driver, pin *blocksync.Pin) *syncer {
-	s := &syncer{d: d, wake: make(chan struct{}, 1), pin: pin, warned: newPace(time.Minute), heights: make(map[peer.ID]uint64)}
+	s := &syncer{d: d, wake: make(chan struct{}, 1), pin: pin, gain: gainForced, warned: newPace(time.Minute), heights: make(map[peer.ID]uint64)}
 	s.progress.log = d.log
 	s.pool = fetch.New(syncPeers{d})
 	return s
@@ -246,11 +248,17 @@ func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 	return a, err
 }
 
-// catchUp replays until this node is near the head that a peer has proven.
-// Errors: fetch.ErrNobody, failures, those of ctx.
-func (s *syncer) catchUp(ctx context.Context) error {
+// catchUp replays until this node is near the head that a peer has proven. A
+// validator that is far from it stands aside until then.
+// Errors: ErrRestart, fetch.ErrNobody, failures, those of ctx.
+func (s *syncer) catchUp(ctx context.Context) (err error) {
 	s.catching.Store(true)
 	defer s.catching.Store(false)
+	defer func() {
+		if !errors.Is(err, ErrRestart) {
+			s.standAside(false)
+		}
+	}()
 	start := s.d.ledger.HeadInfo().Height
 	for begun := false; ctx.Err() == nil; {
 		sets, err := s.sets()
@@ -265,6 +273,9 @@ func (s *syncer) catchUp(ctx context.Context) error {
 		if best == nil || !s.isBehind(best.Height(), best.Epoch(), 1) {
 			return nil
 		}
+		if best.Height() > s.d.ledger.HeadInfo().Height+behindLimit {
+			s.standAside(true)
+		}
 		if !begun {
 			begun = true
 			if err := s.trySnapshot(ctx, start, best.Height(), claims); err != nil {
@@ -278,6 +289,22 @@ func (s *syncer) catchUp(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// standAside has the owner goroutine stop voting, or go on if nothing else keeps
+// it from that, and waits until it has.
+func (s *syncer) standAside(aside bool) {
+	if s.aside == aside {
+		return
+	}
+	s.aside = aside
+	v := standAside{aside, make(chan struct{})}
+	if s.d.deliver(s.d.ctx, v) {
+		select {
+		case <-v.done:
+		case <-s.d.ctx.Done():
+		}
+	}
 }
 
 // sets begins with the set that decides what follows this node's head.

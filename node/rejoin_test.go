@@ -1,0 +1,125 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// rejoin starts node i of a cluster again and again as long as it says that it
+// has a snapshot, which it takes for a gain of a few blocks.
+func (c *cluster) rejoin(i int, log io.Writer) (opened <-chan *Node, done <-chan error, stop context.CancelFunc) {
+	c.t.Helper()
+	cfg := DefaultConfig(c.homes[i])
+	cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
+	cfg.RPC.Listen, cfg.Store.CacheMiB, cfg.Sync.Mode = "127.0.0.1:0", 8, SyncSnapshot
+	cfg.P2P.Bootnodes = []string{c.nodes[0].Addrs()[0], c.nodes[1].Addrs()[0]}
+	ctx, stop := context.WithCancel(context.Background())
+	nodes, ended := make(chan *Node, 8), make(chan error, 1)
+	go func() {
+		for {
+			n, err := Open(cfg, slog.New(slog.NewTextHandler(log, nil)))
+			if err != nil {
+				ended <- err
+				return
+			}
+			n.driver.sync.gain = 40
+			nodes <- n
+			err = n.Run(ctx)
+			if err := errors.Join(err, n.Close()); !errors.Is(err, ErrRestart) || ctx.Err() != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	return nodes, ended, stop
+}
+
+// logText is a log that is kept.
+type logText struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(b)
+}
+
+func (l *logText) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// TestValidatorRejoins: under load, a validator that missed more than a snapshot
+// brings leaves voting, joins by one, takes it in the place of its database, and
+// votes again by itself: then the others cannot do without it.
+func TestValidatorRejoins(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, withCheckpoints)
+	for i := range 4 {
+		c.start(i)
+	}
+	c.connected(3)
+	for i := range 4 {
+		c.pay(i, i, 0, 1, 2, 3)
+	}
+	before := c.height(3)
+	c.stop(3)
+	for i := range 60 {
+		c.pay(i%3, i%4, 0)
+	}
+	log := new(logText)
+	opened, done, stop := c.rejoin(3, log)
+	defer stop()
+	var now *Node
+	deadline := time.Now().Add(time.Minute)
+	for i, back := 0, false; !back; i++ {
+		c.pay(i%3, i%4, 0) // the load goes on
+		select {
+		case now = <-opened:
+			<-now.driver.started
+		case err := <-done:
+			t.Fatalf("the validator ended: %v", err)
+		default:
+		}
+		if now != nil {
+			s := now.Status()
+			back = now.driver.ledger.Bounds().Base > before && s.Voting && !s.Syncing && now.driver.ledger.HeadInfo().Height+2 >= c.height(0)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the validator is not back within a minute: %+v", now.Status())
+		}
+	}
+	if said := log.text(); !strings.Contains(said, "does not vote until it has caught up") {
+		t.Errorf("the log does not say that it left voting:\n%s", said)
+	}
+	c.stop(2) // three of four are a quorum
+	for i := range 4 {
+		c.pay(i%2, i, 0, 1)
+	}
+	c.await("it has what it voted for", func() bool { return now.driver.ledger.HeadInfo().Height >= c.height(0) })
+	if a, b := now.driver.ledger.HeadInfo(), c.nodes[0].driver.ledger.HeadInfo(); a.Hash != b.Hash {
+		t.Errorf("the head is %+v, want %+v", a, b)
+	}
+	if s := now.Status(); !s.Voting || s.Role != "validator" {
+		t.Errorf("%+v", s)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("the validator: %v", err)
+	}
+	for _, i := range []int{0, 1} {
+		if kept, err := c.nodes[i].driver.evidence(); err != nil || len(kept) > 0 {
+			t.Errorf("node %d: evidence %v, %v", i, kept, err)
+		}
+	}
+}
