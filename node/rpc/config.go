@@ -81,7 +81,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // DefaultLimits are for a node that strangers may call.
 func DefaultLimits() Limits {
 	return Limits{
-		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, WaitingBytes: 64 << 20, CacheBytes: 64 << 20,
+		BodyBytes: 1 << 20, Batch: 1000, ResponseBytes: 25 << 20, RequestTime: Duration(30 * time.Second), Concurrent: 512, WaitingBytes: 32 << 20, CacheBytes: 64 << 20,
 		WritesPerSecond: 200, WriteBurst: 2000, RefusalsPerSecond: 10, RefusalBurst: 100,
 		Connections: 8192, ConnectionsPerAddress: 512,
 		Sockets: 4096, SocketsPerAddress: 128, SocketCalls: 64, SlowReader: Duration(10 * time.Second),

@@ -15,6 +15,17 @@ type frame struct {
 	batch bool
 	large bool // it has more calls than a batch may have
 	calls []call
+	count int // of calls, that were scanned or read
+}
+
+// firstLook is what must be known of a request that was scanned before it has its
+// turn: of a batch, how many calls it has. They take more memory than their bytes
+// and are read when their turn has come.
+func firstLook(b []byte, s *scan) frame {
+	if s.batch {
+		return frame{batch: true, count: s.calls}
+	}
+	return readFrame(b, 1)
 }
 
 // call is one member of a request, as its bytes: nil = absent.
@@ -43,6 +54,7 @@ func readFrame(b []byte, most int) frame {
 	} else {
 		f.calls = []call{readCall(b)}
 	}
+	f.count = len(f.calls)
 	return f
 }
 
@@ -59,7 +71,7 @@ var heavyMethods = map[string]bool{
 
 // heavy says whether the answer may be large.
 func (f *frame) heavy() bool {
-	return f.batch && len(f.calls) > 1 || len(f.calls) == 1 && heavyMethods[string(f.calls[0].name())]
+	return f.batch && f.count > 1 || len(f.calls) == 1 && heavyMethods[string(f.calls[0].name())]
 }
 
 // subscribes says whether go-ethereum's server must see the connection that the

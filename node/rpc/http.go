@@ -49,7 +49,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuseBody(w, r, body, err)
 		return
 	}
-	f := readFrame(body, limits.Batch)
+	f := firstLook(body, &in.scan)
 	out, err := s.answer(r, body, &f)
 	if err != nil {
 		s.service.meters.refused("memory")
@@ -106,6 +106,9 @@ func (s *Server) answer(r *http.Request, body []byte, f *frame) (*reply, error) 
 		}
 		defer turn.leave()
 		r = r.WithContext(ctx)
+	}
+	if f.batch {
+		*f = readFrame(body, svc.limits.Batch)
 	}
 	meter, start := svc.meters.arrived(f), time.Now()
 	out := s.dispatch(r, body, f)

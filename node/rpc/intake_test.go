@@ -332,7 +332,7 @@ func TestSubscriptionsOfOne(t *testing.T) {
 func TestMessagePlaces(t *testing.T) {
 	t.Parallel()
 	c := &socket{calls: make(chan struct{}, 64)}
-	batch := frame{batch: true, calls: make([]call, 200)}
-	one := frame{calls: make([]call, 1)}
+	batch := frame{batch: true, count: 200}
+	one := frame{calls: make([]call, 1), count: 1}
 	equal(t, "places", [4]int{c.places(&one, 100), c.places(&one, 100_000), c.places(&batch, 100), c.places(&batch, 1<<20)}, [4]int{1, 7, 7, 64})
 }

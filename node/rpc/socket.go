@@ -133,7 +133,7 @@ func (c *socket) Read(p []byte) (int, error) {
 		if msg == nil {
 			continue // it is refused
 		}
-		f := readFrame(msg, c.limits.Batch)
+		f := firstLook(msg, &in.scan)
 		if !f.subscribes() {
 			places := c.places(&f, len(msg))
 			if !c.begin(&f, places) {
@@ -207,7 +207,7 @@ func (c *socket) places(f *frame, length int) int {
 	if f.subscribes() {
 		return 1
 	}
-	return min(1+length/smallAnswer+len(f.calls)/callsOfPlace, cap(c.calls))
+	return min(1+length/smallAnswer+f.count/callsOfPlace, cap(c.calls))
 }
 
 // begin takes places for a message. It waits while too many are being answered.
