@@ -29,8 +29,34 @@ const (
 // concurrent use. A WebSocket connection that breaks is made again by the next
 // call.
 type Client struct {
-	url string
-	rpc *rpc.Client
+	url    string // as it may be shown
+	secret string // what follows the host: a token, if the node wants one
+	rpc    *rpc.Client
+}
+
+// mask stands for what is not shown, as in url.URL.Redacted.
+const mask = "xxxxx"
+
+// withoutSecret is a URL without what follows the host, which may be a token.
+func withoutSecret(raw string) string {
+	from := 0
+	if i := strings.Index(raw, "://"); i >= 0 {
+		from = i + len("://")
+	}
+	i := strings.IndexAny(raw[from:], "/?#")
+	if i < 0 || from+i == len(raw)-1 {
+		return raw
+	}
+	return raw[:from+i+1] + mask
+}
+
+// shown is the text of an error without the token that a URL in it has.
+func (c *Client) shown(err error) string {
+	text := err.Error()
+	if c.secret != "" {
+		text = strings.ReplaceAll(text, "/"+c.secret, "/"+mask)
+	}
+	return printable(text)
 }
 
 // Dial names the node. Over HTTP nothing is sent yet; over WebSocket the
@@ -38,20 +64,23 @@ type Client struct {
 func Dial(ctx context.Context, rawURL string) (*Client, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%w: %q", ErrURL, rawURL)
+		return nil, fmt.Errorf("%w: %q", ErrURL, withoutSecret(rawURL))
 	}
 	switch u.Scheme {
 	case "http", "https", "ws", "wss":
 	default:
-		return nil, fmt.Errorf("%w: %q", ErrURL, rawURL)
+		return nil, fmt.Errorf("%w: %q", ErrURL, withoutSecret(rawURL))
 	}
-	c := &Client{url: u.Redacted()}
+	c := &Client{url: withoutSecret(u.Redacted()), secret: strings.Trim(u.RequestURI(), "/")}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c.rpc, err = rpc.DialOptions(ctx, rawURL,
 		rpc.WithHTTPClient(&http.Client{Transport: limitedTransport{http.DefaultTransport}}),
 		rpc.WithWebsocketMessageSizeLimit(maxResponseBytes))
 	if err != nil {
+		if text := c.shown(err); text != err.Error() {
+			return nil, fmt.Errorf("%w at %s: %s", ErrUnreachable, c.url, text)
+		}
 		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.url, err)
 	}
 	return c, nil
@@ -60,7 +89,7 @@ func Dial(ctx context.Context, rawURL string) (*Client, error) {
 // Close ends the connection.
 func (c *Client) Close() { c.rpc.Close() }
 
-// URL is the node's address, without a password.
+// URL is the node's address, without a password and a token.
 func (c *Client) URL() string { return c.url }
 
 // limitedTransport ends a response body at maxResponseBytes.
@@ -152,9 +181,9 @@ func (c *Client) classify(ctx context.Context, method string, err error) error {
 		return fmt.Errorf("%w at %s: no answer to %s within %s", ErrUnreachable, c.url, method, callTimeout)
 	}
 	if status, ok := errors.AsType[rpc.HTTPError](err); ok {
-		return fmt.Errorf("%w at %s: HTTP status %s", ErrUnreachable, c.url, printable(status.Error()))
+		return fmt.Errorf("%w at %s: HTTP status %s", ErrUnreachable, c.url, c.shown(status))
 	}
-	return fmt.Errorf("%w at %s: %s", ErrUnreachable, c.url, printable(err.Error()))
+	return fmt.Errorf("%w at %s: %s", ErrUnreachable, c.url, c.shown(err))
 }
 
 // printable makes a node's text safe to show: one line, no control characters,

@@ -61,7 +61,7 @@ func (i *intake) read(from io.Reader, length int64) ([]byte, error) {
 		if refused := i.scan.feed(fresh); refused != nil {
 			return b, refused
 		}
-		if err == io.EOF { //nolint:errorlint // as io.ReadAll: a wrapped one is no end
+		if err == io.EOF {
 			return b, nil
 		}
 		if err != nil {
