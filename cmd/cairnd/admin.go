@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -141,6 +142,9 @@ func adminLogLevel(c *cli.Context) error {
 	}
 	method, form := http.MethodGet, url.Values{}
 	if level := c.Args().First(); level != "" {
+		if err := new(slog.Level).UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+			return args.Usagef("LEVEL: %q is none of debug, info, warn, error", level)
+		}
 		method = http.MethodPost
 		form.Set("level", level)
 	}

@@ -354,12 +354,25 @@ func TestRunErrors(t *testing.T) {
 	t.Parallel()
 	empty := t.TempDir()
 	refused(t, 1, []string{"cairnd init"}, "run", "--home", empty)
-	refused(t, 1, []string{"log.level"}, "run", "--home", empty, "--log-level", "loud")
-	refused(t, 1, []string{"rpc.listen"}, "run", "--home", empty, "--rpc-listen", "8545")
+	for _, x := range [][]string{
+		{"log.level", "debug, info, warn, error", "--log-level", "loud"},
+		{"log.format", "text nor json", "--log-format", "xml"},
+		{"sync.mode", "auto, full, snapshot", "--sync", "fast"},
+		{"sync.trusted", "HEIGHT:0xHASH", "--trusted", "7"},
+		{"sync.serve_mib", "1..65536", "--serve-mib", "0"},
+		{"store.cache_mib", "8..1048576", "--cache-mib", "1"},
+		{"rpc.listen", "host:port", "--rpc-listen", "8545"},
+		{"rpc.tls_cert", "one without the other", "--rpc-tls-cert", "x"},
+	} {
+		refused(t, 2, x[:2], "run", "--home", empty, x[2], x[3])
+	}
 	refused(t, 2, []string{"max-peers"}, "run", "--home", empty, "--max-peers", "many")
 	bad := t.TempDir()
 	write(t, filepath.Join(bad, node.ConfigFile), "[rpc]\nlistn = 'x'\n", 0o600)
 	refused(t, 1, []string{"config.toml", "listn"}, "run", "--home", bad)
+	wrong := t.TempDir()
+	write(t, filepath.Join(wrong, node.ConfigFile), "[sync]\nmode = 'fast'\n", 0o600)
+	refused(t, 1, []string{"sync.mode"}, "run", "--home", wrong, "--cache-mib", "64")
 }
 
 func decode(t *testing.T, text string, into any) {

@@ -59,7 +59,7 @@ func TestDatabaseCommands(t *testing.T) {
 	if out := must(t, "--home", home, "admin", "log-level", "debug") + must(t, "admin", "log-level", "--home", home); out != "debug\ndebug\n" {
 		t.Errorf("log level: %s", out)
 	}
-	refused(t, 1, []string{"log.level"}, "admin", "log-level", "loud", "--home", home)
+	refused(t, 2, []string{"debug, info, warn, error"}, "admin", "log-level", "loud", "--home", home)
 	live, second := filepath.Join(copies, "live"), filepath.Join(copies, "second")
 	must(t, "db", "backup", live, "--home", home)
 	must(t, "db", "--home", home, "backup", second)

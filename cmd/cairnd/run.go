@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"cairn/cmd/internal/args"
 	"cairn/node"
 )
 
@@ -57,12 +58,14 @@ func runCommand() *cli.Command {
 	}
 }
 
-// configFromFlags is config.toml with environment and flags over it.
+// configFromFlags is config.toml with environment and flags over it. What is wrong
+// with those, and not with the file, is an error of the command line.
 func configFromFlags(c *cli.Context) (node.Config, error) {
 	cfg, err := node.LoadConfig(c.String("home"))
 	if err != nil {
 		return cfg, err
 	}
+	inFile := cfg.Validate()
 	for name, to := range map[string]*[]string{
 		"p2p-listen": &cfg.P2P.Listen, "p2p-announce": &cfg.P2P.Announce, "bootnode": &cfg.P2P.Bootnodes,
 		"allow": &cfg.P2P.Allow, "rpc-cors": &cfg.RPC.CORS, "rpc-host": &cfg.RPC.Hosts,
@@ -101,7 +104,12 @@ func configFromFlags(c *cli.Context) (node.Config, error) {
 			*to = c.Int(name)
 		}
 	}
-	return cfg, cfg.Validate()
+	if err := cfg.Validate(); err != nil && inFile == nil {
+		return cfg, args.Usagef("%v", err)
+	} else if err != nil {
+		return cfg, err
+	}
+	return cfg, nil
 }
 
 // split lets one value hold several entries, as an environment variable must.

@@ -106,7 +106,7 @@ func (s *service) explained(err error) error {
 	}
 	b := s.Ledger.Bounds()
 	return &callError{code: codeDefault, text: fmt.Sprintf(
-		"history of that block is not kept here: this node's states begin at block %d and its transactions at block %d (%v)", b.Base, b.FirstBody, err)}
+		"history of that block is not kept here: this node's states begin at block %d and its transactions at block %d", b.Base, b.FirstBody)}
 }
 
 // absent turns "not found" into no error: the answer is null.
