@@ -1,14 +1,14 @@
 package node
 
 import (
-	"slices"
-	"sync"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"

@@ -147,11 +147,7 @@ func (s *Server) step(epoch uint32) (step light.Step, err error) {
 	if err != nil {
 		return step, err
 	}
-	step = light.Step{Header: chain.EncodeHeader(header), Finalization: cert}
-	for i := range set.Len() {
-		step.Next = append(step.Next, set.At(i))
-	}
-	return step, nil
+	return light.Step{Header: chain.EncodeHeader(header), Finalization: cert, Next: members(set)}, nil
 }
 
 // Receipts answers the receipts of final blocks from a height upwards.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 
@@ -80,7 +81,7 @@ type Sets struct {
 
 	mu     sync.RWMutex
 	trusts []*light.Trust
-	steps  []light.Step // steps[i] leads from trusts[i] to trusts[i+1]
+	steps  []light.Step // steps[i] leads from trusts[i] to trusts[i+1], which has its members
 }
 
 // NewSets begins with what is trusted already. pin may be nil.
@@ -123,13 +124,37 @@ func (s *Sets) At(height uint64) (of *light.Trust, last bool) {
 func (s *Sets) Steps() []light.Step {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return append([]light.Step(nil), s.steps...)
+	out := slices.Clone(s.steps)
+	for i := range out {
+		out[i].Next = members(s.trusts[i+1].Set)
+	}
+	return out
+}
+
+func members(set *genesis.ValidatorSet) []genesis.Validator {
+	out := make([]genesis.Validator, set.Len())
+	for i := range out {
+		out[i] = set.At(i)
+	}
+	return out
+}
+
+// share lets members who stay in a set have the texts of the set before: with
+// thousands of epochs they would be most of what is in memory.
+func share(before *genesis.ValidatorSet, next []genesis.Validator) {
+	for i := range next {
+		at, ok := before.Index(next[i].Address)
+		if ok && before.At(at) == next[i] {
+			next[i] = before.At(at)
+		}
+	}
 }
 
 // verify checks steps that follow the newest set, without keeping them.
 func (s *Sets) verify(last *light.Trust, steps []light.Step) ([]*light.Trust, error) {
 	var out []*light.Trust
 	for i := range steps {
+		share(last.Set, steps[i].Next)
 		next, err := last.Walk(steps[i : i+1])
 		if err != nil {
 			return nil, err
@@ -147,7 +172,11 @@ func (s *Sets) extend(last *light.Trust, steps []light.Step, next []*light.Trust
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.trusts[len(s.trusts)-1] == last {
-		s.trusts, s.steps = append(s.trusts, next...), append(s.steps, steps[:len(next)]...)
+		s.trusts = append(s.trusts, next...)
+		for _, step := range steps[:len(next)] {
+			step.Next = nil
+			s.steps = append(s.steps, step)
+		}
 	}
 }
 

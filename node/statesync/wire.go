@@ -32,7 +32,7 @@ type ErrorKind string
 
 func (k ErrorKind) Error() string { return string(k) }
 
-// ErrNoOffer: no peer serves a checkpoint that is proven and far enough above
+// ErrNoOffer says that no peer serves a checkpoint that is proven and far enough above
 // what is here.
 const ErrNoOffer = ErrorKind("no peer serves a snapshot that helps")
 
