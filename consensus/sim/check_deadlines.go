@@ -124,7 +124,7 @@ func (c *deadlineCheck) late(nd *node, healed int64) {
 			break
 		}
 	}
-	slack := 3 * c.w.delta() // to write the vote, and what else is being done
+	slack := 3 * c.w.delta() // with 3Δ' before it, what an fsync that stalls since before healing takes
 	since := max(x.armed, x.came[s.Tip]+p.minInterval*millisecond, healed)
 	if c.w.now-since <= (3*delta*millisecond+slack)*101/100 || c.w.now-x.finalSince <= slack {
 		return

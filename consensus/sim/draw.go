@@ -271,7 +271,7 @@ func (p *plan) drawRestores(r *rng, add func(incident)) {
 // again while it observes. Every set keeps a quorum of members that remember all
 // their votes: nextSet sees to that.
 func (p *plan) drawRestoresAmid(r *rng, add func(incident)) {
-	if !r.chance(300) {
+	if !r.chance(700) {
 		return
 	}
 	everyone := make([]int, p.members)

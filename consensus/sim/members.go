@@ -88,7 +88,7 @@ func (p *plan) change(r *rng, old []int, epoch uint32) []int {
 			slices.Sort(next)
 		}
 	}
-	if p.observers != (nodeSet{}) && r.chance(500) {
+	if p.observers != (nodeSet{}) && r.chance(650) {
 		return p.toggle(r, next)
 	}
 	switch r.intn(7) {

@@ -73,7 +73,7 @@ func TestTraceChangesNothing(t *testing.T) {
 // when last looked (make sim PLANT=all): tried first, to save time.
 var rareMutants = map[string]uint64{
 	"SkipNullificationCheck": 138, "NotarizeUnexecuted": 126, "BackoffUncapped": 549, "FutureVotesKept": 95,
-	"FetchOnce": 80, "TipForgotten": 276, "ObserverImpatient": 79, "MissingIsInvalid": 3174, "CopyVotes": 79,
+	"FetchOnce": 80, "TipForgotten": 343, "ObserverImpatient": 79, "MissingIsInvalid": 3174, "CopyVotes": 79,
 	"AnswersUnchecked": 195,
 }
 
