@@ -1,6 +1,6 @@
 // Command benchrpc measures how a node of a real network answers JSON-RPC, and
 // what abuse of that node does to it, to its other clients and to consensus. It
-// prints the figures as JSON.
+// prints the figures as JSON, and to stderr as tables.
 //
 //	go run ./scripts/benchrpc -rounds 5 -round 1s -connections 16 -batch 100
 //
@@ -105,6 +105,7 @@ func run(s settings) (err error) {
 		}
 	}
 	r.Load = append(r.Load, loadAverage())
+	r.tables(os.Stderr)
 	enc := json.NewEncoder(os.Stdout)
 	enc.SetIndent("", "  ")
 	return enc.Encode(r)

@@ -3,13 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"cairn/scripts/internal/testnet"
 )
 
 // TestHTTPLink: answers of known length, in chunks and with another status are
@@ -99,4 +104,87 @@ func TestFigure(t *testing.T) {
 	if p50, most := latency(times, 0.5), latency(times, 1); p50 != 3 || most != 5 {
 		t.Errorf("p50 %v, most %v", p50, most)
 	}
+}
+
+// TestTables: every figure and every kind is in the tables.
+func TestTables(t *testing.T) {
+	t.Parallel()
+	kind := func(name string) *strain {
+		return &strain{Kind: name, Most: 70 << 20, P50: 0.25, P99: 3, Finality: &testnet.Finality{P50: 12, P99: 34}}
+	}
+	r := &report{Load: []string{"1 2 3", "4 5 6"}, Figures: []*figure{
+		{Method: "a", Transport: "http", PerSecond: 30_000, NodeMicros: 20},
+		{Method: "b", Transport: "http", PerSecond: 7},
+		{Method: "a", Transport: "batch", PerSecond: 200_000},
+		{Method: "b", Transport: "batch", PerSecond: 8},
+	}, Abuse: &abuseReport{Calm: kind("calm"), Kinds: []*strain{kind("bad")}, After: kind("after")}}
+	r.Abuse.Kinds[0].Control, r.Abuse.Kinds[0].Failed = &testnet.Finality{P50: 5, P99: 6}, 2
+	var out bytes.Buffer
+	r.tables(&out)
+	for _, want := range []string{
+		"| `a` | 30000, 20 µs | 200000, 0 µs |", "| `b` | 7, 0 µs | 8, 0 µs |", "| calm | 70 | 0.2, 3 |  | 12, 34 |",
+		"| bad | 70 | 0.2, 3 | 5, 6 | 12, 34 |", "2 reads of the other client failed: bad", "4 5 6",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+// TestReplay: a sink is sent the traffic that was counted, at its pace, and answers
+// as much as was received.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var served sync.WaitGroup
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() { swallow(c) })
+		}
+	}()
+	var seen traffic
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seen.count(c)
+	}
+	links := []net.Conn{dial(), dial()}
+	head, err := binary.Append(nil, binary.BigEndian, sinkHead{Request: 92, Answer: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		for _, c := range links {
+			if _, err := c.Write(append(head, make([]byte, 92)...)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(c, make([]byte, 50)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range links {
+		c.Close()
+	}
+	have := [5]int64{seen.open.Load(), seen.most.Load(), seen.writes.Load(), seen.sent.Load(), seen.received.Load()}
+	if want := [5]int64{0, 2, 10, 1000, 500}; have != want {
+		t.Fatalf("counted %v, want %v", have, want)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if err := seen.replay(l.Addr().String(), 20*time.Millisecond)(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	served.Wait()
 }
