@@ -37,26 +37,26 @@ type Limits struct {
 
 	CacheBytes int `toml:"cache_bytes"` // of encoded answers about final blocks that are kept
 
-	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, loopback exempt
+	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, 127.0.0.1 and ::1 exempt
 	WriteBurst      int `toml:"write_burst"`       // of them at once
 
-	RefusalsPerSecond int `toml:"refusals_per_second"` // requests from one address that are refused for what they are, loopback exempt; then all of its requests are refused
+	RefusalsPerSecond int `toml:"refusals_per_second"` // requests from one address that are refused for what they are, 127.0.0.1 and ::1 exempt; then all of its requests are refused
 	RefusalBurst      int `toml:"refusal_burst"`       // of them at once
 
 	Connections           int `toml:"connections"`             // open, of HTTP and WebSocket
-	ConnectionsPerAddress int `toml:"connections_per_address"` // of them from one address, loopback exempt
+	ConnectionsPerAddress int `toml:"connections_per_address"` // of them from one address, 127.0.0.1 and ::1 exempt
 
 	Sockets           int      `toml:"sockets"`             // open WebSocket connections
-	SocketsPerAddress int      `toml:"sockets_per_address"` // of them from one address, loopback exempt
+	SocketsPerAddress int      `toml:"sockets_per_address"` // of them from one address, 127.0.0.1 and ::1 exempt
 	SocketCalls       int      `toml:"socket_calls"`        // messages of one connection that are worked on; the connection is not read meanwhile
 	SlowReader        Duration `toml:"slow_reader"`         // how long a message may wait for a WebSocket reader before the connection is closed
 
 	Subscriptions           int `toml:"subscriptions"`             // open subscriptions
-	SubscriptionsPerAddress int `toml:"subscriptions_per_address"` // of them from one address, loopback exempt
+	SubscriptionsPerAddress int `toml:"subscriptions_per_address"` // of them from one address, 127.0.0.1 and ::1 exempt
 	SocketSubscriptions     int `toml:"socket_subscriptions"`      // of them on one connection
 
 	Filters           int      `toml:"filters"`             // open filters
-	FiltersPerAddress int      `toml:"filters_per_address"` // of them from one address, loopback exempt
+	FiltersPerAddress int      `toml:"filters_per_address"` // of them from one address, 127.0.0.1 and ::1 exempt
 	FilterLife        Duration `toml:"filter_life"`         // without a call, until a filter is forgotten
 
 	LogBlocks   int `toml:"log_blocks"`   // blocks of one eth_getLogs

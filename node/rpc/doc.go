@@ -10,12 +10,16 @@
 //   - server.go, http.go and socket.go are the listener: who may ask, how much at
 //     once, and how long an answer may wait for its reader. What a request means
 //     is decided by go-ethereum's rpc server.
+//   - intake.go and scan.go read a request no further than what refuses it; turn.go
+//     has what costs much wait for one of few places, so that consensus has a
+//     processor whatever is asked.
 //   - Each namespace is one type whose exported methods are served: ethAPI,
 //     cairnAPI and so on. discover.go describes them from their types; a method
 //     without an entry in descriptions stops New.
 //   - Subscriptions and filters are positions: in the ledger's heights (heads.go)
 //     or in the pool's last events (events.go). None has a queue, so none can
-//     grow, and none misses a block.
+//     grow, and none misses a block. Those of a connection are served together
+//     (notifier.go) and written together (outbox.go, cork.go).
 //
 // # Errors
 //
