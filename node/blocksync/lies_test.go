@@ -166,7 +166,7 @@ func TestEveryField(t *testing.T) {
 // peer has.
 func TestLies(t *testing.T) {
 	t.Parallel()
-	c := grown(t, 30)
+	c := grown(t, 18)
 	refused := func(t *testing.T, name, request string, lie func(raw []byte) ([]byte, bool)) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
