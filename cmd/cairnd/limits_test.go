@@ -3,8 +3,12 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"cairn/node"
 )
 
 func TestEnoughFiles(t *testing.T) {
@@ -14,6 +18,25 @@ func TestEnoughFiles(t *testing.T) {
 	}
 	if err := enoughFiles(minFiles - 1); !errors.Is(err, errFiles) {
 		t.Error(err)
+	}
+}
+
+// TestFewFiles: a process that may open too few files says so and touches nothing.
+func TestFewFiles(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	must(t, "init", "--dev", "--home", home)
+	for _, limit := range []string{"64", "256"} {
+		cmd := exec.Command("sh", "-c", `ulimit -n "$1" && shift && exec "$@"`, "sh", limit, os.Args[0], "run", "--home", home)
+		cmd.Env = []string{actAsCairnd + "=1", "HOME=" + t.TempDir()}
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), string(errFiles)) || !strings.Contains(string(out), limit+" are") {
+			t.Errorf("%s files: %v, %s", limit, err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(home, node.DataDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a database: %v", err)
 	}
 }
 

@@ -61,6 +61,11 @@ func (s *Store) FlushSoon() {
 	if s.guard.enter() {
 		go func() {
 			defer s.guard.leave()
+			defer func() {
+				if r := recover(); r != nil {
+					_ = s.failure("the log", r) // the next write says so
+				}
+			}()
 			_, _ = s.db.AsyncFlush() // only to make the copy cheaper
 		}()
 	}

@@ -83,6 +83,7 @@ type Store struct {
 	copying    atomic.Pointer[copying] // a CheckpointHead under way
 	quit       chan struct{}           // closed by Close
 	roomBeside int64                   // bytes that may be written while a copy of the head begins
+	opened     atomic.Bool             // by Pebble
 	closing    sync.Once
 	failed     atomic.Pointer[error]
 	onFailure  func(error)
@@ -168,6 +169,7 @@ func (s *Store) open(o Options) error {
 		return errors.Join(err, s.db.Close())
 	}
 	s.head.Store(row)
+	s.opened.Store(true)
 	return nil
 }
 
@@ -244,7 +246,7 @@ func operatingSystem(err error) bool {
 
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
-		FS:    s.fs,
+		FS:    logFS{s.fs, s},
 		Cache: s.cache,
 		// Below FormatWALSyncChunks a flipped bit in the newest log looks like
 		// the log's end, and synced votes after it vanish without an error.
@@ -429,11 +431,7 @@ func (l *logger) Fatalf(format string, args ...any) {
 	if strings.Contains(format, "fatal commit error") {
 		panic(e)
 	}
-	if l.s.onFailure != nil {
-		l.s.onFailure(err)
-	}
-	fmt.Fprintf(os.Stderr, "cairn: database in %s: %v\n", l.s.dir, err)
-	os.Exit(ExitFailure)
+	l.s.end(err)
 }
 
 // guard lets Close wait for calls under way: Pebble panics when it is used after
