@@ -59,8 +59,8 @@ func TestMend(t *testing.T) {
 		}
 	}
 	t.Log(count)
-	if count["mended"] == 0 {
-		t.Error("nothing was mended")
+	if few := count["mended"]; few == 0 || few < count["mended, a table without its index"] {
+		t.Error("one bit costs more than a few blocks")
 	}
 }
 
@@ -95,9 +95,6 @@ func mended(t *testing.T, fs *vfs.MemFS, blocks []*types.Block, want map[string]
 	if err != nil || len(heights) != awaited {
 		return "awaited", fmt.Errorf("%d of %d: %w", len(heights), awaited, err)
 	}
-	if len(heights) > 60 {
-		return "awaited", fmt.Errorf("%d of 250 blocks are lost by one bit", len(heights))
-	}
 	for h := range uint64(len(blocks)) {
 		_, err := st.Body(blocks[h].Hash())
 		if _, failed := st.Receipts(h); failed != nil {
@@ -115,7 +112,10 @@ func mended(t *testing.T, fs *vfs.MemFS, blocks []*types.Block, want map[string]
 	if err := errors.Join(checkAt(st, blocks, always), st.Compact()); err != nil {
 		return "check", err
 	}
-	return "mended", sameRows(st, want)
+	if what = "mended"; len(heights) > 60 {
+		what = "mended, a table without its index" // one bit of that costs all of its blocks
+	}
+	return what, sameRows(st, want)
 }
 
 func sameRows(st *Store, want map[string]string) error {
