@@ -19,10 +19,10 @@ type frame struct {
 }
 
 // firstLook is what must be known of a request that was scanned before it has its
-// turn: of a batch, how many calls it has. They take more memory than their bytes
-// and are read when their turn has come.
+// turn: of a batch of several calls, how many they are. They take more memory than
+// their bytes and are read when their turn has come.
 func firstLook(b []byte, s *scan) frame {
-	if s.batch {
+	if s.batch && s.calls > 1 {
 		return frame{batch: true, count: s.calls}
 	}
 	return readFrame(b, 1)
@@ -69,9 +69,17 @@ var heavyMethods = map[string]bool{
 	"ots_searchTransactionsAfter": true, "ots_getTransactionBySenderAndNonce": true, "rpc_discover": true,
 }
 
-// heavy says whether the answer may be large.
+// heavy says whether the answer may be large: also of a call that is written so
+// that only go-ethereum's server knows which method it means.
 func (f *frame) heavy() bool {
-	return f.batch && f.count > 1 || len(f.calls) == 1 && heavyMethods[string(f.calls[0].name())]
+	if f.batch && f.count > 1 {
+		return true
+	}
+	if len(f.calls) == 0 {
+		return false
+	}
+	c := &f.calls[0]
+	return c.odd || c.name() == nil || heavyMethods[string(c.name())]
 }
 
 // subscribes says whether go-ethereum's server must see the connection that the

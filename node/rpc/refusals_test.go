@@ -150,6 +150,37 @@ func TestTurnPassed(t *testing.T) {
 	})
 }
 
+// TestHeavyHoweverWritten: no way to write a call whose answer may be large gets by
+// the few places for those.
+func TestHeavyHoweverWritten(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{Heavy: 1}}})
+	heavy := f.server.service.heavy
+	waits := func() bool {
+		heavy.mu.Lock()
+		defer heavy.mu.Unlock()
+		return len(heavy.turns) > 0
+	}
+	for _, body := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{}]}`,
+		`[{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{}]}]`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_getLog\u0073","params":[{}]}`,
+		`{"jsonrpc":"2.0","id":1,"method":"eth_chainId","meth\u006fd":"eth_getLogs","params":[{}]}`,
+		`[{"jsonrpc":"2.0","id":1,"method":"eth_chainId","meth\u006fd":"eth_getLogs","params":[{}]}]`,
+	} {
+		check(t, heavy.enter(t.Context(), nil, "10.0.0.9"))
+		answer := make(chan string, 1)
+		go func() {
+			_, a := f.post(body)
+			answer <- a
+		}()
+		eventually(t, body+" waits for the place", func() bool { return waits() || len(answer) > 0 })
+		equal(t, "answers of "+body+" without a place", len(answer), 0)
+		heavy.leave("10.0.0.9")
+		contains(t, <-answer, `"result":[]`)
+	}
+}
+
 // TestTurnLeft: who waits for a receipt in a batch does not keep others from
 // working, and its batch goes on.
 func TestTurnLeft(t *testing.T) {
