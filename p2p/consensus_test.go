@@ -157,7 +157,7 @@ func TestValidatorRestarts(t *testing.T) {
 		eventually(t, "the loss is seen", func() bool { return !hasPeer(hosts[i], hosts[1].ID()) })
 	}
 	began := time.Now()
-	var again *Host // knows nobody: the others must dial it
+	var again *Host                                 // knows nobody: the others must dial it
 	eventually(t, "its port is free", func() bool { // somebody's connection may have it for a while
 		again, err = New(context.Background(), cfg, boxes[1].handlers())
 		return err == nil
