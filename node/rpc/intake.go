@@ -9,25 +9,38 @@ import (
 
 // Sizes of the buffers that requests are read into.
 const (
-	smallBody   = 1 << 10  // the length that is taken at its word, is not counted and has no buffer that is used again
-	firstBuffer = 16 << 10 // of what is longer, or of unknown length
+	smallBody   = 1 << 10 // the length that is taken at its word, is not counted and has no buffer that is used again
+	firstBuffer = 4 << 10 // of what is longer, or of unknown length; then each is twice the one before
 )
 
 // intake reads one request. Its bytes count from when they come until it is
 // answered: who sends much and never ends, or more than is worked on, must not
 // fill the memory. What can only be refused is read no further.
 type intake struct {
-	total  *atomic.Int64 // of all requests
-	own    *atomic.Int64 // of those of the same connection
-	most   int64         // of all
-	n      int64
-	scan   scan
-	buffer *[]byte // goes back when the request is answered; nil = none
+	total *atomic.Int64 // of all requests
+	own   *atomic.Int64 // of those of the same connection
+	most  int64         // of all
+	n     int64
+	scan  scan
+
+	buffer  *[]byte // goes back when the request is answered; nil = none
+	doubled int     // how often its size is firstBuffer's, doubled
 }
 
 // buffers hold requests while they are read and answered: a flood of large ones
-// must not make garbage, whose collection all of the node pays for.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
+// must not make garbage, whose collection all of the node pays for. They are kept
+// apart by size, and none is larger than twice what has come: else few bytes of
+// requests that never end could keep every large one, uncounted.
+var buffers [48]sync.Pool
+
+// bufferOf is a buffer of firstBuffer bytes, doubled so often.
+func bufferOf(doubled int) *[]byte {
+	if b, ok := buffers[doubled].Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, firstBuffer<<doubled)
+	return &b
+}
 
 // intake counts with what one connection has sent so far.
 func (s *service) intake(own *atomic.Int64) *intake {
@@ -45,12 +58,11 @@ func (i *intake) read(from io.Reader, length int64) ([]byte, error) {
 		}
 		return b, i.scan.feed(b)
 	}
-	i.buffer = buffers.Get().(*[]byte)
+	i.buffer = bufferOf(0)
 	b := (*i.buffer)[:0]
-	defer func() { *i.buffer = b[:0] }()
 	for {
 		if len(b) == cap(b) {
-			b = grown(b, length)
+			b = i.grow(b)
 		}
 		n, err := from.Read(b[len(b):cap(b)])
 		fresh := b[len(b) : len(b)+n]
@@ -70,14 +82,14 @@ func (i *intake) read(from io.Reader, length int64) ([]byte, error) {
 	}
 }
 
-// grown has twice the room, but no more than what is said to come needs, with a
-// byte in which its end is noticed.
-func grown(b []byte, length int64) []byte {
-	room := max(firstBuffer, 2*cap(b))
-	if most := int(length) + 1; length >= 0 && most > cap(b) {
-		room = min(room, most)
-	}
-	return append(make([]byte, 0, room), b...)
+// grow moves what has come to a buffer of twice the size.
+func (i *intake) grow(b []byte) []byte {
+	small := i.buffer
+	i.buffer = bufferOf(i.doubled + 1)
+	b = append((*i.buffer)[:0], b...)
+	buffers[i.doubled].Put(small)
+	i.doubled++
+	return b
 }
 
 // count fails when all requests together are too much, unless the connection has
@@ -98,8 +110,8 @@ func (i *intake) release() {
 	i.own.Add(-i.n)
 	i.n = 0
 	if i.buffer != nil {
-		buffers.Put(i.buffer)
-		i.buffer = nil
+		buffers[i.doubled].Put(i.buffer)
+		i.buffer, i.doubled = nil, 0
 	}
 }
 

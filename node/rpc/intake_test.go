@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,6 +158,32 @@ func TestTooMuchComes(t *testing.T) {
 	status, _ = f.post(half + `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
 	equal(t, "a large body now", status, http.StatusOK)
 	eventually(t, "and its bytes", func() bool { return bodies.Load() == 0 })
+}
+
+// TestBuffersOfSlow: large requests leave large buffers, and a request of which few
+// bytes have come does not keep one of these.
+func TestBuffersOfSlow(t *testing.T) {
+	t.Parallel()
+	svc := &service{limits: DefaultLimits()}
+	for _, size := range []int{1 << 20, 3*firstBuffer + 1, firstBuffer, 10} {
+		var large []*intake
+		for range 4 {
+			in := svc.intake(new(atomic.Int64))
+			sent := bytes.Repeat([]byte("x y"), 1+size/3)[:size]
+			have, err := in.read(bytes.NewReader(sent), -1)
+			check(t, err)
+			equal(t, "the request is as it was sent", bytes.Equal(have, sent), true)
+			if most := max(firstBuffer, 2*size); cap(*in.buffer) > most {
+				t.Errorf("a request of %d bytes has a buffer of %d", size, cap(*in.buffer))
+			}
+			large = append(large, in)
+		}
+		for _, in := range large {
+			in.release()
+			in.release() // does nothing
+		}
+	}
+	equal(t, "bytes that count", svc.bodies.Load(), 0)
 }
 
 // TestLongMessages: of long messages that wait for their turn a connection has few,
