@@ -31,7 +31,7 @@ type Limits struct {
 	Batch         int      `toml:"batch"`          // calls in one batch
 	ResponseBytes int      `toml:"response_bytes"` // of the answers of one batch, and of answers that wait for one WebSocket reader
 	RequestTime   Duration `toml:"request_time"`   // from the first byte of a body to the last of its answer
-	Concurrent    int      `toml:"concurrent"`     // HTTP requests served at once; more wait for a moment, then get HTTP 429
+	Concurrent    int      `toml:"concurrent"`     // HTTP requests worked on at once; more wait for a moment, then get HTTP 429
 	Heavy         int      `toml:"heavy"`          // batches, long requests and calls with large answers that are worked on at once; 0 = one fewer than processors, at least one
 	WaitingBytes  int      `toml:"waiting_bytes"`  // of all answers that wait for their readers; as much of requests that are read or wait for their turn
 

@@ -60,6 +60,7 @@ var (
 	errHeaderNotFound    = errors.New("header not found")
 	errHashNotFound      = errors.New("header for hash not found")
 	errStopping          = errors.New(reasonStopping)
+	errBusy              = errors.New("too many requests at once")
 	errUnknownBlock      = errors.New("unknown block")
 	errFilterNotFound    = errors.New("filter not found")
 	errBatchTooLarge     = &callError{code: codeInvalid, text: "batch too large"}

@@ -430,31 +430,48 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestSlowBody: a body that trickles in loses its place when its time is up, and
-// others are served meanwhile.
+// TestSlowBody: a body that trickles in takes nobody's place, and ends when its time
+// is up.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(4 * time.Second), Concurrent: 3}}})
+	f := newFixture(t, options{cfg: Config{Limits: Limits{RequestTime: Duration(4 * time.Second), Concurrent: 1}}})
 	var slow []net.Conn
 	for range 3 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(f.http.URL, "http://"))
 		check(t, err)
 		defer c.Close()
-		_, err = c.Write([]byte("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"))
+		_, err = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", smallBody+1)
 		check(t, err)
 		slow = append(slow, c)
 	}
-	eventually(t, "the slow ones have every place", func() bool { return f.server.busy.taken() == 3 })
-	eventually(t, "others are served", func() bool { // at first they may be told to come again
-		status, _ := f.post(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
-		return status == 200
-	})
+	eventually(t, "the slow ones are read", func() bool { return f.server.service.bodies.Load() == 3 })
+	equal(t, "places taken", f.server.busy.taken(), 0)
+	status, _ := f.post(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
+	equal(t, "others are served", status, 200)
 	for _, c := range slow {
 		check(t, c.SetReadDeadline(time.Now().Add(patience)))
 		answer, err := bufio.NewReader(c).ReadString('\n')
 		check(t, err)
 		contains(t, answer, "408")
 	}
+}
+
+// TestSlowAnswer: who does not read an answer takes nobody's place.
+func TestSlowAnswer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{cfg: Config{Limits: Limits{Concurrent: 1}}})
+	c, err := net.Dial("tcp", strings.TrimPrefix(f.http.URL, "http://"))
+	check(t, err)
+	defer c.Close()
+	check(t, c.(*net.TCPConn).SetReadBuffer(4<<10))
+	body := `[` + strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"rpc_discover"},`, 400) + `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}]`
+	_, err = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	check(t, err)
+	eventually(t, "the answer waits, at no place", func() bool {
+		return f.server.service.waiting.Load() > 1<<20 && f.server.busy.taken() == 0
+	})
+	status, _ := f.post(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`)
+	equal(t, "others are served", status, 200)
 }
 
 // TestOvertime: a read that takes too long over WebSocket ends with the same

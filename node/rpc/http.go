@@ -21,16 +21,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limits := &s.service.limits
-	who := callerOf(r.Context()).share()
-	if !s.enter(r.Context(), who) {
-		s.service.meters.refused("busy")
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, fmt.Sprintf("too many requests at once (rpc.limits.concurrent = %d)", limits.Concurrent), http.StatusTooManyRequests)
-		return
-	}
-	defer s.busy.leave(who)
 
-	// A body that trickles in, or a reader that does not read, holds its place
+	// A body that trickles in, or a reader that does not read, holds its connection
 	// for this long only.
 	control := http.NewResponseController(w)
 	end := time.Now().Add(time.Duration(limits.RequestTime))
@@ -49,12 +41,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuseBody(w, r, body, err)
 		return
 	}
-	f := firstLook(body, &in.scan)
-	out, err := s.answer(r, body, &f)
+	out, err := s.served(r, body, in)
 	if err != nil {
-		s.service.meters.refused("memory")
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, err.Error(), http.StatusTooManyRequests)
+		s.refuseForNow(w, err)
 		return
 	}
 	defer s.service.waiting.Add(-int64(out.size))
@@ -70,6 +59,35 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// served answers a request that has come, at one of the places. These are for work
+// alone: a body that trickles in and a reader that does not read take nobody's.
+// Errors: errBusy; those of answer.
+func (s *Server) served(r *http.Request, body []byte, in *intake) (*reply, error) {
+	who := callerOf(r.Context()).share()
+	if !s.enter(r.Context(), who) {
+		return nil, errBusy
+	}
+	defer s.busy.leave(who)
+	f := firstLook(body, &in.scan)
+	return s.answer(r, body, &f)
+}
+
+// refuseForNow refuses what may pass later.
+func (s *Server) refuseForNow(w http.ResponseWriter, err error) {
+	limit, text := "busy", err.Error()
+	switch {
+	case errors.Is(err, errTooMuchWaits), errors.Is(err, errTooMuchComes):
+		limit = "memory"
+	case errors.Is(err, errBusy):
+		text = fmt.Sprintf("%s (rpc.limits.concurrent = %d)", text, s.service.limits.Concurrent)
+	case errors.Is(err, context.Canceled): // its time is up, or nobody reads this
+		text = errTimeout.text
+	}
+	s.service.meters.refused(limit)
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, text, http.StatusTooManyRequests)
 }
 
 // serveOther answers what is no POST: 200 for an empty GET, as load balancers ask.
@@ -96,7 +114,8 @@ var (
 // answer has one request answered. What costs much is done for a few requests at
 // a time, and an answer counts as waiting until the caller has taken its size
 // off again: so that neither many large requests at once nor readers that do not
-// read fill the memory.
+// read fill the memory. Errors: errTooMuchWaits; that of the request's context;
+// errStopping.
 func (s *Server) answer(r *http.Request, body []byte, f *frame) (*reply, error) {
 	svc := s.service
 	if f.heavy() || len(body) > smallAnswer {
@@ -124,7 +143,7 @@ func (s *Server) answer(r *http.Request, body []byte, f *frame) (*reply, error) 
 }
 
 // smallAnswer is given even when too much waits to be read: there are as many of
-// them as there are places.
+// them as there are connections.
 const smallAnswer = 16 << 10
 
 // enter takes a place among the requests that are served.
@@ -151,9 +170,7 @@ func (s *Server) refuseBody(w http.ResponseWriter, r *http.Request, body []byte,
 		w.Header()["Content-Type"] = jsonType
 		_, _ = w.Write(svc.refused(who, body, err))
 	case errors.Is(err, errTooMuchComes):
-		svc.meters.refused("memory")
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, err.Error(), http.StatusTooManyRequests)
+		s.refuseForNow(w, err)
 	default:
 		svc.meters.refused("body not read")
 		http.Error(w, "the body did not come in time", http.StatusRequestTimeout)
