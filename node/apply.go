@@ -99,7 +99,7 @@ func (d *driver) keepRun(run []blocksync.Block) (int, error) {
 	}
 	switch {
 	case top.Finalization == nil:
-		return last + 1, nil
+		return last + 1, d.comeBack()
 	case chain.IsClosing(top.Header()):
 		return last + 1, d.enterEpoch()
 	default:

@@ -77,7 +77,7 @@ type driver struct {
 	witness   *witness     // of the vote log; nil without a key
 	beginners map[int]bool // members that told their view at height 0, and whether it was the first
 	twin      string       // why this process signs nothing more; empty = it does
-	aside     bool         // far behind: it votes again when it has caught up
+	aside     uint64       // it is far behind and does not vote below this height; 0 = it is not
 
 	reserve uint64             // bytes that stay free on the disk
 	space   atomic.Int32       // a room
@@ -107,10 +107,10 @@ type driverState struct {
 	twin      string                 // why it signs nothing more
 }
 
-// standAside says that this node is so far behind that it does not vote, or is so
-// no more.
+// standAside says that this node is so far behind that it does not vote before its
+// head has this height; 0 = it is not.
 type standAside struct {
-	aside bool
+	below uint64
 	done  chan struct{} // closed when it is so
 }
 
@@ -215,7 +215,7 @@ func (d *driver) setTimer(timer *time.Timer) {
 func (d *driver) handle(v any) error {
 	if v, ok := v.(standAside); ok {
 		defer close(v.done)
-		return d.stand(v.aside)
+		return d.stand(v.below)
 	}
 	if d.room() == readsOnly {
 		d.turnAway(v)
@@ -243,20 +243,27 @@ func (d *driver) handle(v any) error {
 	}
 }
 
-// stand leaves voting or comes back to it.
-func (d *driver) stand(aside bool) error {
-	d.aside = aside
-	if d.room() == readsOnly {
+// stand leaves voting until the head has a height, or comes back to it.
+func (d *driver) stand(below uint64) error {
+	if d.ledger.HeadInfo().Height >= below {
+		below = 0
+	}
+	was := d.aside
+	d.aside = below
+	if d.room() == readsOnly || (was == 0) == (below == 0) {
 		return nil
 	}
-	if d.era.Load().self >= 0 {
-		text := "sync: this validator votes again, unless something else keeps it from that"
-		if aside {
-			text = "sync: this validator is far behind and does not vote until it has caught up"
-		}
-		d.log.Info(text, "height", d.ledger.HeadInfo().Height)
-	}
 	return d.step(consensus.Pause{Paused: d.mustPause()})
+}
+
+// comeBack ends standing aside as soon as the head is far enough, however it came
+// there: consensus brings what is near by itself, while the syncer may wait for a
+// peer that hangs.
+func (d *driver) comeBack() error {
+	if d.aside == 0 || d.ledger.HeadInfo().Height < d.aside {
+		return nil
+	}
+	return d.stand(0)
 }
 
 // lookAtPool tells the core when work appears or ends.

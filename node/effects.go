@@ -46,7 +46,10 @@ func (d *driver) carryOut(effects consensus.Effects) error {
 		return err // a new core has told its own state; what is left was for the old one
 	}
 	d.publish()
-	return d.trustAgain()
+	if err := d.trustAgain(); err != nil {
+		return err
+	}
+	return d.comeBack()
 }
 
 // publish lets the other goroutines know where the core is.

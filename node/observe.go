@@ -99,7 +99,7 @@ func (d *driver) doubled(v *consensus.Vote) error {
 }
 
 // mustPause says whether this node must not vote whatever its core thinks.
-func (d *driver) mustPause() bool { return d.twin != "" || d.aside || d.room() != roomy }
+func (d *driver) mustPause() bool { return d.twin != "" || d.aside > 0 || d.room() != roomy }
 
 // observe asks the members for their views while the core wants to know them.
 func (d *driver) observe(ctx context.Context) {

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // rejoin starts node i of a cluster again and again as long as it says that it
@@ -120,6 +123,68 @@ func TestValidatorRejoins(t *testing.T) {
 	for _, i := range []int{0, 1} {
 		if kept, err := c.nodes[i].driver.evidence(); err != nil || len(kept) > 0 {
 			t.Errorf("node %d: evidence %v, %v", i, kept, err)
+		}
+	}
+}
+
+// TestComesBack: a validator that stands aside votes again as soon as its head is
+// high enough, however it came there: the syncer may still wait for a peer that
+// hangs, and the network for this vote. Who never gets there votes again when the
+// syncer gives up.
+func TestComesBack(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 4, 0, nil)
+	for i := range 4 {
+		c.start(i)
+	}
+	c.connected(3)
+	c.pay(0, 0, 0, 1, 2, 3)
+	s := c.nodes[3].driver.sync
+	s.standAside(c.height(3)) // has it already
+	if !c.nodes[3].Status().Voting {
+		t.Fatal("stands aside although it is not behind")
+	}
+	below := c.height(3) + 4
+	s.standAside(below)
+	if c.nodes[3].Status().Voting {
+		t.Fatal("votes although it stands aside")
+	}
+	for c.height(3) < below {
+		c.pay(0, 0, 0, 3)
+	}
+	c.await("node 3 votes again", func() bool { return c.nodes[3].Status().Voting })
+	c.stop(2) // from here on the others cannot do without it
+	c.pay(0, 1, 0, 1, 3)
+	s.standAside(c.height(3) + 1000)
+	if c.nodes[3].Status().Voting {
+		t.Fatal("votes although it stands aside")
+	}
+	s.standAside(0)
+	c.pay(0, 2, 0, 1, 3)
+	c.sameChain()
+}
+
+// TestToldHeights: a peer is not asked for blocks that it does not have yet, but is
+// a little later, when it may have them: who proved a higher head is not the only
+// one to ask for the newest blocks.
+func TestToldHeights(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	s := &syncer{heights: map[peer.ID]toldHeight{"low": {100, now}, "liar": {math.MaxUint64, now}}}
+	for _, want := range []struct {
+		peer   peer.ID
+		after  time.Duration
+		height uint64
+		known  bool
+	}{
+		{"low", heightFresh - 1, 100, true},
+		{"low", heightFresh, 100 + heightSlack, true},
+		{"liar", 0, math.MaxUint64, true},
+		{"liar", heightFresh, 0, false},
+		{"new", 0, 0, false},
+	} {
+		if h, known := s.has(want.peer, now.Add(want.after)); known != want.known || known && h != want.height {
+			t.Errorf("%s after %s: %d, %t", want.peer, want.after, h, known)
 		}
 	}
 }

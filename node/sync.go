@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,8 @@ const (
 	statusPeers = 16                     // asked where they stand when this node is behind
 	statusRest  = time.Second            // for the others to answer once one has: nobody waits long for who is silent
 	maxHeights  = 1024                   // peers whose height is remembered
+	heightFresh = 2 * time.Second        // a peer is not asked for blocks above the height that it told, and then
+	heightSlack = 1024                   // not for blocks so far above it
 	followCount = 256                    // blocks that a full node at the head asks for at once
 	followBytes = 1 << 20
 )
@@ -50,21 +53,26 @@ type syncer struct {
 	options store.Options // of a database made from a snapshot
 	gain    uint64        // what one must bring with SyncSnapshot: gainForced
 
-	aside     bool        // this node does not vote; of the goroutine of run
 	following sync.Mutex  // held while a full node fetches what is new
 	catching  atomic.Bool // this node catches up: what it lacks comes in order
 	stop      atomic.Pointer[func()]
 
 	mu      sync.Mutex
 	last    peer.ID // from which the newest finalization came
-	heights map[peer.ID]uint64
+	heights map[peer.ID]toldHeight
 }
 
 func newSyncer(d *driver, pin *blocksync.Pin) *syncer {
-	s := &syncer{d: d, wake: make(chan struct{}, 1), pin: pin, gain: gainForced, warned: newPace(time.Minute), heights: make(map[peer.ID]uint64)}
+	s := &syncer{d: d, wake: make(chan struct{}, 1), pin: pin, gain: gainForced, warned: newPace(time.Minute), heights: make(map[peer.ID]toldHeight)}
 	s.progress.log = d.log
 	s.pool = fetch.New(syncPeers{d})
 	return s
+}
+
+// toldHeight is a height that a peer said it has, and when.
+type toldHeight struct {
+	height uint64
+	at     time.Time
 }
 
 // syncPeers are the connected peers, as fetch asks them.
@@ -249,16 +257,22 @@ func (s *syncer) status(ctx context.Context, p peer.ID) (*statusAnswer, error) {
 }
 
 // catchUp replays until this node is near the head that a peer has proven. A
-// validator that is far from it stands aside until then.
+// validator that is far from it stands aside until it is not, or until nobody has
+// what is missing.
 // Errors: ErrRestart, fetch.ErrNobody, failures, those of ctx.
 func (s *syncer) catchUp(ctx context.Context) (err error) {
 	s.catching.Store(true)
 	defer s.catching.Store(false)
+	aside := false
 	defer func() {
-		if !errors.Is(err, ErrRestart) {
-			s.standAside(false)
+		if aside && !errors.Is(err, ErrRestart) {
+			s.standAside(0)
+			s.tellAside("sync: this validator votes again, unless something else keeps it from that")
 		}
 	}()
+	s.mu.Lock()
+	clear(s.heights)
+	s.mu.Unlock()
 	start := s.d.ledger.HeadInfo().Height
 	for begun := false; ctx.Err() == nil; {
 		sets, err := s.sets()
@@ -274,7 +288,11 @@ func (s *syncer) catchUp(ctx context.Context) (err error) {
 			return nil
 		}
 		if best.Height() > s.d.ledger.HeadInfo().Height+behindLimit {
-			s.standAside(true)
+			if !aside {
+				aside = true
+				s.tellAside("sync: this validator is far behind and does not vote until it has caught up")
+			}
+			s.standAside(best.Height() - behindLimit)
 		}
 		if !begun {
 			begun = true
@@ -291,19 +309,21 @@ func (s *syncer) catchUp(ctx context.Context) (err error) {
 	return ctx.Err()
 }
 
-// standAside has the owner goroutine stop voting, or go on if nothing else keeps
-// it from that, and waits until it has.
-func (s *syncer) standAside(aside bool) {
-	if s.aside == aside {
-		return
-	}
-	s.aside = aside
-	v := standAside{aside, make(chan struct{})}
+// standAside has the owner goroutine stop voting while the head is below a height,
+// or go on if nothing else keeps it from that, and waits until it has.
+func (s *syncer) standAside(below uint64) {
+	v := standAside{below, make(chan struct{})}
 	if s.d.deliver(s.d.ctx, v) {
 		select {
 		case <-v.done:
 		case <-s.d.ctx.Done():
 		}
+	}
+}
+
+func (s *syncer) tellAside(text string) {
+	if s.d.era.Load().self >= 0 {
+		s.d.log.Info(text, "height", s.d.ledger.HeadInfo().Height)
 	}
 }
 
@@ -348,7 +368,7 @@ func (s *syncer) claims(ctx context.Context) map[peer.ID]*statusAnswer {
 	for i, p := range peers {
 		if answers[i] != nil {
 			out[p] = answers[i]
-			s.heights[p] = answers[i].Height
+			s.heights[p] = toldHeight{answers[i].Height, time.Now()}
 		}
 	}
 	return out
@@ -434,17 +454,25 @@ func (s *syncer) replay(ctx context.Context, sets *blocksync.Sets, start uint64,
 			}
 		},
 		Apply: s.apply,
-		Have: func(p peer.ID) (uint64, bool) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			h, ok := s.heights[p]
-			return h, ok
-		},
+		Have:  func(p peer.ID) (uint64, bool) { return s.has(p, time.Now()) },
 	}
 	cfg.Applied = func(height uint64) {
 		s.progress.at(height, float64(height-start)/float64(target-start), float64(height-start))
 	}
 	return blocksync.Run(ctx, cfg, s.d.ledger.HeadInfo().Height+1, target)
+}
+
+// has is the height up to which a peer may have blocks, by what it told in this
+// catching up. After a moment it may have more: else the newest blocks would be
+// asked of nobody but the one who proved them, and wait for it if it hangs.
+func (s *syncer) has(p peer.ID, now time.Time) (height uint64, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	told, ok := s.heights[p]
+	if ok && now.Sub(told.at) >= heightFresh {
+		return told.height + heightSlack, told.height <= math.MaxUint64-heightSlack
+	}
+	return told.height, ok
 }
 
 // apply has the owner goroutine execute and keep blocks, a slice at a time, so
