@@ -460,8 +460,11 @@ func (c *checker) index() error {
 	}), "certificates")
 }
 
-// records reads the vote log.
+// records reads the vote log, and what else is this node's own.
 func (c *checker) records() error {
+	if err := c.tolerate(c.st.ReadLocal(), "this node's own rows"); err != nil {
+		return err
+	}
 	return c.tolerate(c.st.Records(func(key, value []byte) error {
 		if _, err := consensus.DecodeRecord(value); err != nil {
 			c.found("vote record %x: %v", key, err)

@@ -156,17 +156,18 @@ func (c *cluster) flip(r *rand.Rand, turn int) (file string, bit int64) {
 func (c *cluster) live(where string) string {
 	c.t.Helper()
 	noticed := ""
-	if err := c.tryStart(victim); err != nil {
+	var said error
+	if said = c.tryStart(victim); said != nil {
 		noticed = "refused to start"
-		c.named(where, err)
-	} else if err := c.follow(where); err != nil {
+		c.named(where, said)
+	} else if said = c.follow(where); said != nil {
 		noticed = "named while running"
-		c.named(where, err)
+		c.named(where, said)
 	}
 	found := c.damageFound(where)
 	switch {
 	case found == "" && noticed != "":
-		c.t.Errorf("%s: %s, and db check finds nothing", where, noticed)
+		c.t.Errorf("%s: %s, and db check finds nothing: %v", where, noticed, said)
 		return noticed
 	case found == "":
 		c.start(victim)

@@ -187,3 +187,51 @@ func TestRefill(t *testing.T) {
 		t.Errorf("still awaited: %v, %v", heights, err)
 	}
 }
+
+// TestReadLocal: damage of rows that only this node has is found.
+func TestReadLocal(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	st := open(t, small(mem))
+	for i := range 100 { // nearly all of the table
+		var value []byte
+		for j := range 32 {
+			value = append(value, noise(i, j)...)
+		}
+		if err := st.PutMeta(fmt.Sprint(i), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(st.Compact(), st.ReadLocal(), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := mem.List("/home/node/ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if kindOf(name) == ".sst" {
+			f, err := mem.OpenReadWrite("/home/node/ledger/"+name, vfs.WriteCategoryUnspecified)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := f.Stat()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt([]byte("damage"), info.Size()/2); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	st = open(t, small(mem))
+	if err := st.ReadLocal(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%v, want ErrCorrupt", err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -155,6 +155,21 @@ var tables = []struct {
 	{prefixSlotHistory, "slot history"},
 }
 
+// ReadLocal reads every row that is this node's own and not the chain's: local
+// values, waiting transactions, and what the store notes of itself. What damaged
+// table files hide of them is ErrCorrupt.
+func (v View) ReadLocal() error {
+	for _, t := range tables {
+		switch t.prefix {
+		case prefixFormat, prefixHead, prefixBounds, prefixJoining, prefixWritten, prefixAwaited, prefixEpoch, prefixLocal, prefixMeta:
+			if err := v.scan(t.name, []byte{t.prefix}, []byte{t.prefix + 1}, func(_, _ []byte) error { return nil }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Tables counts every part of the database; it reads all of it.
 func (s *Store) Tables() ([]Table, error) {
 	var out []Table
