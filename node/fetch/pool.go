@@ -25,7 +25,7 @@ const (
 	maxKnown    = 1024 // peers remembered
 	rateWeight  = 0.3  // of the newest answer in a peer's mean rate
 	minMeasured = 16 << 10
-	farBehind   = 16 // times slower than the best, a peer is not asked while the best is only busy
+	farBehind   = 16 // times slower than the best, a peer is not asked while the best is only busy, for hedgeAfter at most
 )
 
 // ErrorKind names why a question has no answer. Match it with errors.Is.
@@ -208,12 +208,16 @@ func (l *Pool) take(ctx context.Context, may func(peer.ID) bool, tried map[peer.
 	defer deadline.Stop()
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
+	begun, slower := time.Now(), float64(farBehind)
 	for {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
+		if time.Since(begun) >= hedgeAfter {
+			slower = math.Inf(1) // the fast ones hold what they were asked: a slow one is better than none
+		}
 		l.mu.Lock()
-		p, left := l.choose(may, tried, perPeer, farBehind)
+		p, left := l.choose(may, tried, perPeer, slower)
 		freed := l.freed
 		l.mu.Unlock()
 		if p != "" {

@@ -113,3 +113,29 @@ func TestGatherBeside(t *testing.T) {
 		left.Wait()
 	})
 }
+
+// TestSlowerThanHung: a peer that was fast and now holds its questions does not
+// keep a far slower one, who is free, from being asked.
+func TestSlowerThanHung(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{slow: time.Second, asked: make(map[peer.ID]int), peers: []peer.ID{whole, "slow"}}
+		pool := New(c)
+		for p, rate := range map[peer.ID]float64{whole: 1 << 30, "slow": 1 << 10} {
+			pool.mu.Lock()
+			s := pool.standing(p, time.Now())
+			s.rate = rate
+			if p == whole {
+				s.active = perPeer
+			}
+			pool.mu.Unlock()
+		}
+		begun := time.Now()
+		_, p, err := Ask(t.Context(), pool, Question[int]{
+			Check: func(_ peer.ID, raw []byte) (int, error) { return len(raw), nil },
+		})
+		if took := time.Since(begun); err != nil || p != "slow" || took > hedgeAfter+2*time.Second {
+			t.Errorf("%q after %s: %v", p, took, err)
+		}
+	})
+}
