@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +58,22 @@ func (s *deaf) last(ps []peer.ID, now time.Time) []peer.ID {
 		}
 	}
 	return append(hearing, rest...)
+}
+
+// tries are the first most of those whom last has put in order, but the last try is
+// for one that is deaf: it may be the only one that has what is asked for, while
+// those who answer say that they have nothing.
+func (s *deaf) tries(ps []peer.ID, most int, now time.Time) []peer.ID {
+	if len(ps) <= most {
+		return ps
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := slices.IndexFunc(ps, func(p peer.ID) bool { return now.Before(s.known[p].until) })
+	if first < most {
+		return ps[:most]
+	}
+	return append(slices.Clone(ps[:most-1]), ps[first])
 }
 
 // ask puts a request to a peer and remembers whether it answered. A request that

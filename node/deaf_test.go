@@ -44,6 +44,36 @@ func TestDeaf(t *testing.T) {
 	}
 }
 
+// TestLastTry: however many answer and have nothing, one of those who left a
+// request unanswered is among the few that are asked.
+func TestLastTry(t *testing.T) {
+	t.Parallel()
+	var s deaf
+	now := time.Unix(1000, 0)
+	all := []peer.ID{"a", "b", "c", "d", "e", "f"}
+	for _, step := range []struct {
+		deaf []peer.ID
+		most int
+		want []peer.ID
+	}{
+		{nil, 3, []peer.ID{"a", "b", "c"}},
+		{[]peer.ID{"b"}, 3, []peer.ID{"a", "c", "b"}},
+		{[]peer.ID{"a", "b"}, 3, []peer.ID{"c", "d", "a"}},
+		{[]peer.ID{"a", "b"}, 5, []peer.ID{"c", "d", "e", "f", "a"}},
+		{[]peer.ID{"a", "b", "c", "d", "e"}, 3, []peer.ID{"f", "a", "b"}},
+		{all, 3, []peer.ID{"a", "b", "c"}},
+		{[]peer.ID{"a"}, 6, []peer.ID{"b", "c", "d", "e", "f", "a"}},
+	} {
+		s.known = nil
+		for _, p := range step.deaf {
+			s.judge(p, requestBlock, false, now)
+		}
+		if got := s.tries(s.last(all, now), step.most, now); !slices.Equal(got, step.want) {
+			t.Errorf("of %v deaf, %d tries: %v, want %v", step.deaf, step.most, got, step.want)
+		}
+	}
+}
+
 // TestHungPeer: a peer that is connected and answers nothing is not asked first
 // for every block of a walk.
 func TestHungPeer(t *testing.T) {

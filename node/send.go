@@ -206,8 +206,7 @@ func (d *driver) fetchCertificates(r consensus.ViewRange) {
 	defer d.deliver(d.ctx, func() { delete(d.ranges, r) })
 	now := d.era.Load()
 	to := min(r.To, r.From+maxCertificateViews-1)
-	peers := d.askable()
-	for _, p := range peers[:min(len(peers), fetchTries)] {
+	for _, p := range d.deaf.tries(d.askable(), fetchTries, time.Now()) {
 		ctx, cancel := context.WithTimeout(d.ctx, fetchWait)
 		raw, err := d.ask(ctx, p, requestCertificates, encode(certificatesRequest{Epoch: now.epoch, From: r.From, To: to}))
 		cancel()

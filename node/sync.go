@@ -126,8 +126,8 @@ func (s *syncer) heardFirst(ps []peer.ID) []peer.ID {
 	if i := slices.Index(ps, last); i > 0 {
 		ps[0], ps[i] = ps[i], ps[0]
 	}
-	ps = s.d.deaf.last(ps, time.Now()) // it may hang since
-	return ps[:min(len(ps), fetchTries)]
+	now := time.Now()
+	return s.d.deaf.tries(s.d.deaf.last(ps, now), fetchTries, now) // it may hang since
 }
 
 // run polls until ctx ends, or until the node has to be opened again with the
@@ -189,8 +189,7 @@ func (s *syncer) interrupt() {
 // It answers whether one claims to be so far ahead that consensus alone does not
 // bring what is missing.
 func (s *syncer) look(ctx context.Context) (behind bool) {
-	peers := s.d.askable()
-	for _, p := range peers[:min(len(peers), fetchTries)] {
+	for _, p := range s.d.deaf.tries(s.d.askable(), fetchTries, time.Now()) {
 		status, err := s.ask(ctx, p)
 		if err != nil {
 			s.d.log.Debug("no status", "peer", p, "err", err)
@@ -343,8 +342,7 @@ func (s *syncer) sets() (*blocksync.Sets, error) {
 
 // claims asks several peers at once where they stand.
 func (s *syncer) claims(ctx context.Context) map[peer.ID]*statusAnswer {
-	peers := s.d.askable()
-	peers = peers[:min(len(peers), statusPeers)]
+	peers := s.d.deaf.tries(s.d.askable(), statusPeers, time.Now())
 	answers := make([]*statusAnswer, len(peers))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
