@@ -79,7 +79,7 @@ func (s *deaf) tries(ps []peer.ID, most int, now time.Time) []peer.ID {
 // ask puts a request to a peer and remembers whether it answered. A request that
 // ended because nobody waits for it any more says nothing of the peer.
 func (d *driver) ask(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
-	raw, err := d.host.Request(ctx, p, name, request)
+	raw, err := d.host.RequestAtMost(ctx, p, name, request, answerLimit(name, request, d.rules))
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		d.deaf.judge(p, name, err == nil, time.Now())
 	}

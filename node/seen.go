@@ -33,6 +33,8 @@ const (
 	seensAtOnce      = 100 // burst of rounds
 	seenSilentFor    = 2 * time.Second
 	maxSeenQuestions = 256 // requests under way
+
+	maxSeenAnswerBytes = maxSeenHashes + 9
 )
 
 // place is where a node has a transaction, as it goes over the wire.
@@ -65,7 +67,7 @@ func decodeSeenRequest(b []byte) ([]crypto.Hash, error) {
 
 // decodeSeenAnswer reads the places of n transactions, one byte each.
 func decodeSeenAnswer(b []byte, n int) ([]place, error) {
-	raw, err := fetch.Decode[[]byte](b, maxSeenHashes+9, fetch.Bytes(maxSeenHashes))
+	raw, err := fetch.Decode[[]byte](b, maxSeenAnswerBytes, fetch.Bytes(maxSeenHashes))
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +287,7 @@ func (d *driver) askOneSeen(ctx context.Context, id peer.ID, hash crypto.Hash) (
 	case <-ctx.Done():
 		return placeUnknown, false
 	}
-	raw, err := d.host.Request(ctx, id, requestSeen, encode([]crypto.Hash{hash}))
+	raw, err := d.host.RequestAtMost(ctx, id, requestSeen, encode([]crypto.Hash{hash}), maxSeenAnswerBytes)
 	if err != nil {
 		d.seens.fellSilent(id)
 		return placeUnknown, false

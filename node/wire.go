@@ -5,8 +5,11 @@ import (
 
 	"cairn/consensus"
 	"cairn/crypto"
+	"cairn/genesis"
 	"cairn/ledger/chain"
+	"cairn/node/blocksync"
 	"cairn/node/fetch"
+	"cairn/node/statesync"
 )
 
 // Names of the requests between nodes; see docs/wire.md.
@@ -22,7 +25,33 @@ const (
 	maxCertificateViews  = 1024 // views that one request may span
 	maxCertificateBytes  = consensus.MaxCertificateBytes
 	maxSmallRequestBytes = 256
+	maxStatusBytes       = 2*maxCertificateBytes + chain.MaxHeaderBytes + maxSmallRequestBytes
+	maxCertificatesBytes = maxCertificates * maxCertificateBytes
 )
+
+// answerLimit is how many bytes an answer to a request takes at most. Many peers
+// are asked at once: with one limit for all, that of the largest, a few who send as
+// much as they may would take all of the memory.
+func answerLimit(name string, request []byte, rules *genesis.Rules) int {
+	switch name {
+	case requestStatus:
+		return maxStatusBytes
+	case requestBlock:
+		return int(rules.BlockBytes)
+	case requestSeen:
+		return maxSeenAnswerBytes
+	case requestCertificates:
+		return maxCertificatesBytes
+	case blocksync.RequestBlocks:
+		return blocksync.MaxBlocksBytes(request, rules)
+	case blocksync.RequestEpochs:
+		return blocksync.MaxEpochsBytes + blocksync.MaxStepBytes
+	case statesync.RequestSnapshots, statesync.RequestAccounts, statesync.RequestSlots, statesync.RequestCode:
+		return statesync.MaxAnswerBytes
+	default:
+		return maxAnswerBytes(rules)
+	}
+}
 
 // statusAnswer tells where a node stands. Finalization is the certificate of
 // Head; empty at block 0, and for a moment at a head that is final by a
@@ -51,7 +80,7 @@ type statusAnswer struct {
 // decodeStatus reads where a peer says that it stands. Nothing of it is verified.
 func decodeStatus(raw []byte) (*statusAnswer, error) {
 	hash, certificate := fetch.Bytes(crypto.HashLength), fetch.Bytes(maxCertificateBytes)
-	return fetch.Decode[statusAnswer](raw, 2*maxCertificateBytes+chain.MaxHeaderBytes+maxSmallRequestBytes, fetch.Fields(
+	return fetch.Decode[statusAnswer](raw, maxStatusBytes, fetch.Fields(
 		hash, fetch.Number(), hash, fetch.Number(), fetch.Number(), certificate, fetch.Bytes(chain.MaxHeaderBytes),
 		fetch.Number(), fetch.Number(), certificate, fetch.Number(),
 	))
@@ -77,7 +106,7 @@ func encodeCertificates(cs []consensus.Certificate) []byte {
 }
 
 func decodeCertificates(b []byte) ([]consensus.Certificate, error) {
-	raws, err := fetch.Decode[[][]byte](b, maxCertificates*maxCertificateBytes, fetch.List(maxCertificates, fetch.Bytes(maxCertificateBytes)))
+	raws, err := fetch.Decode[[][]byte](b, maxCertificatesBytes, fetch.List(maxCertificates, fetch.Bytes(maxCertificateBytes)))
 	if err != nil {
 		return nil, err
 	}

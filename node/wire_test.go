@@ -6,6 +6,10 @@ import (
 
 	"cairn/consensus"
 	"cairn/crypto"
+	"cairn/genesis"
+	"cairn/node/blocksync"
+	"cairn/node/statesync"
+	"cairn/p2p"
 )
 
 // FuzzWire: no bytes make a decoder of the messages between nodes panic, and
@@ -35,5 +39,29 @@ func again(t *testing.T, what string, b []byte, err error, encoded func() []byte
 	t.Helper()
 	if err == nil && !bytes.Equal(encoded(), b) {
 		t.Errorf("%s: %x encodes to %x", what, b, encoded())
+	}
+}
+
+// TestAnswerLimit: of an answer to each kind of request no more is read than it may
+// need, so that nobody sends the largest of all to a small question. What remains
+// is asked of one peer after the other.
+func TestAnswerLimit(t *testing.T) {
+	t.Parallel()
+	rules := genesis.DefaultRules()
+	all := (&serving{states: new(statesync.Server)}).requests(map[string]p2p.Request{
+		requestStatus: nil, requestBlock: nil, requestCertificates: nil, requestSeen: nil,
+	})
+	for name := range all {
+		most := 4 << 20 // times 32 peers, as many as are asked at once
+		switch name {
+		case requestCertificates, blocksync.RequestReceipts:
+			most = maxAnswerBytes(&rules)
+		case blocksync.RequestEpochs:
+			most = 5 << 20
+		}
+		request := encode(&blocksync.BlocksRequest{From: 1, Count: followCount, Bytes: followBytes})
+		if limit := answerLimit(name, request, &rules); limit <= 0 || limit > most {
+			t.Errorf("%s: %d bytes, at most %d", name, limit, most)
+		}
 	}
 }

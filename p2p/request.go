@@ -266,6 +266,12 @@ func (h *Host) Request(ctx context.Context, to peer.ID, name string, req []byte)
 	return h.request(ctx, to, name, req, h.cfg.MaxResponseBytes)
 }
 
+// RequestAtMost is Request for a response that has fewer bytes at most than
+// others: of more than most no byte is read after the length.
+func (h *Host) RequestAtMost(ctx context.Context, to peer.ID, name string, req []byte, most int) ([]byte, error) {
+	return h.request(ctx, to, name, req, min(most, h.cfg.MaxResponseBytes))
+}
+
 func (h *Host) request(ctx context.Context, to peer.ID, name string, req []byte, maxResponse int) ([]byte, error) {
 	if len(req) > maxRequest {
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrRequestTooLarge, len(req), maxRequest)

@@ -45,6 +45,12 @@ func TestRequests(t *testing.T) {
 	if got, err := client.Request(ctx, to, "large", nil); err != nil || len(got) != 16<<20 {
 		t.Fatalf("large response: %d bytes, %v", len(got), err)
 	}
+	if got, err := client.RequestAtMost(ctx, to, "echo", make([]byte, 100), 100); err != nil || len(got) != 100 {
+		t.Errorf("a response of as much as may be: %d bytes, %v", len(got), err)
+	}
+	if _, err := client.RequestAtMost(ctx, to, "echo", make([]byte, 101), 100); !errors.Is(err, ErrBadResponse) || !errors.Is(err, ErrFrameTooLarge) {
+		t.Errorf("a response of a byte too many: %v", err)
+	}
 	for name, c := range map[string]struct {
 		name string
 		req  []byte

@@ -71,6 +71,40 @@ func messages() []any {
 	}
 }
 
+// TestLargestAnswer: the largest true answer to a request for blocks is within what
+// is read of it, however the bytes fall on blocks; and that is not much more.
+func TestLargestAnswer(t *testing.T) {
+	t.Parallel()
+	rules := genesis.DefaultRules()
+	headers := make([][]byte, light.MaxDescendants)
+	for i := range headers {
+		headers[i] = make([]byte, chain.MaxHeaderBytes)
+	}
+	certificate := make([]byte, consensus.MaxCertificateBytes)
+	for _, q := range []blocksync.BlocksRequest{
+		{From: 1, Count: 1, Bytes: 1},
+		{From: 1, Count: 1024, Bytes: 1 << 20},
+		{From: 1, Count: 7, Bytes: blocksync.MaxRangeBytes},
+		{From: 1, Count: 1 << 40, Bytes: 1 << 40},
+	} {
+		a := blocksync.BlocksAnswer{Headers: headers, Finalization: certificate}
+		left, count := min(q.Bytes, blocksync.MaxRangeBytes)-1, min(q.Count, blocksync.MaxBlocks)
+		for ; count > 1; count-- {
+			a.Blocks = append(a.Blocks, blocksync.RangedBlock{Body: make([]byte, left/count)})
+			left -= left / count
+		}
+		a.Blocks = append(a.Blocks, blocksync.RangedBlock{Body: make([]byte, rules.BlockBytes), Finalization: certificate})
+		raw := fetch.Encode(&a)
+		most := blocksync.MaxBlocksBytes(fetch.Encode(&q), &rules)
+		if len(raw) > most || len(raw)+len(raw)/8+int(left) < most {
+			t.Errorf("%+v: an answer of %d bytes, %d are read", q, len(raw), most)
+		}
+		if _, err := blocksync.DecodeBlocksAnswer(raw, &rules); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+}
+
 func same(t *testing.T, b, again []byte) {
 	t.Helper()
 	if !bytes.Equal(b, again) {

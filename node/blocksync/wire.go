@@ -96,6 +96,20 @@ func MaxAnswerBytes(rules *genesis.Rules) int {
 		MaxEpochsBytes+MaxStepBytes)
 }
 
+// MaxBlocksBytes bounds the encoded answer to an encoded request for blocks: what
+// was asked for and one block more, with what proves the last.
+func MaxBlocksBytes(request []byte, rules *genesis.Rules) int {
+	const lengths = 16 // bytes of a block or header in the encoding, beside its own
+	most := MaxAnswerBytes(rules)
+	q, err := DecodeBlocksRequest(request)
+	if err != nil {
+		return most
+	}
+	blocks := int(min(q.Bytes, MaxRangeBytes)+rules.BlockBytes) + consensus.MaxCertificateBytes + int(min(q.Count, MaxBlocks))*lengths
+	proof := light.MaxDescendants*(chain.MaxHeaderBytes+lengths) + consensus.MaxCertificateBytes + 4*lengths
+	return min(most, blocks+proof)
+}
+
 // DecodeBlocksAnswer reads a range within the limits. It says nothing of whether
 // it is true. Errors: fetch.ErrOversize, fetch.ErrMalformed.
 func DecodeBlocksAnswer(raw []byte, rules *genesis.Rules) (*BlocksAnswer, error) {
