@@ -23,9 +23,14 @@ func (o *outgoing) size() (n int) {
 	return n
 }
 
-// fullLocked says whether a message must wait for room.
+// fullLocked says whether a message must wait for room. When too much waits for all
+// readers together, each has little of it.
 func (c *socket) fullLocked(size int) bool {
-	return !c.closed && len(c.queue) > 0 && c.bytes+size > c.limits.ResponseBytes
+	most := c.limits.ResponseBytes
+	if c.waiting.Load() > int64(c.limits.WaitingBytes) {
+		most = min(most, smallAnswer)
+	}
+	return !c.closed && len(c.queue) > 0 && c.bytes+size > most
 }
 
 // enqueue waits for room in the queue. A reader that makes none in time is
@@ -42,6 +47,7 @@ func (c *socket) enqueueCounted(o outgoing) error {
 	defer c.mu.Unlock()
 	size := o.size()
 	if c.fullLocked(size) {
+		c.wakeWriter() // notifications may not have
 		late := time.AfterFunc(time.Duration(c.limits.SlowReader), func() { c.end(websocket.CloseTryAgainLater, reasonSlow) })
 		defer late.Stop()
 	}
@@ -86,8 +92,13 @@ func (c *socket) write() {
 				c.end(websocket.CloseTryAgainLater, reason)
 				return
 			}
+		case data := <-c.pings:
+			if c.control(websocket.PongMessage, data) != nil {
+				c.end(websocket.CloseTryAgainLater, "")
+				return
+			}
 		case <-ping.C:
-			if c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait)) != nil {
+			if c.control(websocket.PingMessage, "") != nil {
 				c.end(websocket.CloseAbnormalClosure, "") // nobody else notices while the connection is not read
 				return
 			}
@@ -95,6 +106,22 @@ func (c *socket) write() {
 			return
 		}
 	}
+}
+
+// control writes a ping or a pong, for as long as a slow reader has.
+func (c *socket) control(kind int, data string) error {
+	return c.conn.WriteControl(kind, []byte(data), time.Now().Add(time.Duration(c.limits.SlowReader)))
+}
+
+// pinged has the newest ping answered by who writes: from here the answer would set
+// its own deadline to what is being written.
+func (c *socket) pinged(data string) error {
+	select {
+	case <-c.pings: // an older one, which needs no answer
+	default:
+	}
+	c.pings <- data // nobody else puts
+	return nil
 }
 
 // flush writes the queue. A message that has waited too long ends it: the close

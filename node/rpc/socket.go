@@ -64,6 +64,7 @@ type socket struct {
 	began  map[string]begun // calls that came alone, by id
 	notifier
 	filled  chan struct{} // length 1: the queue has something
+	pings   chan string   // length 1: the newest that has no answer
 	done    chan struct{} // closed with the connection
 	open    atomic.Int32  // subscriptions
 	telling *turn         // of the goroutine that serves the subscriptions
@@ -94,7 +95,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	c := &socket{
 		conn: conn, cork: corked.cork, address: r.RemoteAddr, limits: &svc.limits, meters: svc.meters, server: s, waiting: &svc.waiting,
 		calls: make(chan struct{}, svc.limits.SocketCalls), began: make(map[string]begun), notifier: notifier{poke: make(chan struct{}, 1)},
-		filled: make(chan struct{}, 1), done: make(chan struct{}),
+		filled: make(chan struct{}, 1), pings: make(chan string, 1), done: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context())) // a request's own ends with the upgrade
 	defer cancel()
@@ -104,6 +105,7 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}).WithContext(ctx)
 	c.room = sync.NewCond(&c.mu)
 	conn.SetReadLimit(int64(svc.limits.BodyBytes))
+	conn.SetPingHandler(c.pinged)
 	conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(readWait)) })
 	svc.sockets.add(c)
 	defer svc.sockets.remove(c)
