@@ -40,7 +40,7 @@ type Limits struct {
 	WritesPerSecond int `toml:"writes_per_second"` // transactions from one address, 127.0.0.1 and ::1 exempt
 	WriteBurst      int `toml:"write_burst"`       // of them at once
 
-	RefusalsPerSecond int `toml:"refusals_per_second"` // requests from one address that are refused for what they are, 127.0.0.1 and ::1 exempt; then all of its requests are refused
+	RefusalsPerSecond int `toml:"refusals_per_second"` // requests from one address, or with one token from there, that are refused for what they are, 127.0.0.1 and ::1 exempt; then all of its requests are refused
 	RefusalBurst      int `toml:"refusal_burst"`       // of them at once
 
 	Connections           int `toml:"connections"`             // open, of HTTP and WebSocket

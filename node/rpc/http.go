@@ -207,7 +207,9 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request) {
 // refuse counts what is refused for what it is, against its sender too.
 func (s *service) refuse(who *caller, limit string) {
 	s.meters.refused(limit)
-	s.refusals.allow(who.host)
+	if !exempt(who.host) {
+		s.refusals.allow(who.sender())
+	}
 }
 
 // refused is the whole answer to a request that is refused for what it says: begun

@@ -91,6 +91,45 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestRefusalsByToken: strangers do not lock out who has a token behind the same
+// address, and who has one answers for what it sends.
+func TestRefusalsByToken(t *testing.T) {
+	t.Parallel()
+	var tokens []Token
+	var paths []string
+	for _, name := range []string{"a", "b"} {
+		token, hash := NewToken()
+		tokens, paths = append(tokens, Token{Name: name, SHA256: hash}), append(paths, "/"+token)
+	}
+	f := newFixture(t, options{cfg: Config{Tokens: tokens}})
+	f.server.service.refusals = newRates(0, 2)
+	ask := func(host, path, body string) int {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // nobody waits for what comes late
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1"+path, strings.NewReader(body))
+		r.RemoteAddr = host + ":1"
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		f.server.ServeHTTP(w, r)
+		return w.Code
+	}
+	const call = `{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`
+	const host, elsewhere, proxy = "10.0.0.1", "10.0.0.2", "127.0.0.1"
+	for range 3 {
+		ask(host, "/wrong", call)
+	}
+	equal(t, "a stranger after wrong tokens", ask(host, "/", call), http.StatusTooManyRequests)
+	equal(t, "who has a token", ask(host, paths[0], call), 200)
+	for range 3 {
+		ask(host, paths[0], "{")
+		ask(proxy, paths[0], "{")
+	}
+	equal(t, "who sends what is refused with a token", ask(host, paths[0], call), http.StatusTooManyRequests)
+	equal(t, "another token", ask(host, paths[1], call), 200)
+	equal(t, "the token elsewhere", ask(elsewhere, paths[0], call), 200)
+	equal(t, "the token through this machine's proxy", ask(proxy, paths[0], call), 200)
+}
+
 // TestSocketRefusals: a connection goes on after a message that is refused, and
 // ends when too many were.
 func TestSocketRefusals(t *testing.T) {

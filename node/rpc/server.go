@@ -194,7 +194,7 @@ func (s *Server) CheckHost(h http.HandlerFunc) http.HandlerFunc {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	who, ok := s.identify(r)
-	if s.service.refusals.spent(who.host) {
+	if s.service.refusals.spent(who.sender()) {
 		s.turnAway(w, r)
 		return
 	}

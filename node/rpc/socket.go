@@ -163,7 +163,7 @@ func (c *socket) receive(in *intake) ([]byte, error) {
 		return nil, err
 	}
 	svc, who := c.server.service, callerOf(c.request.Context())
-	if svc.refusals.spent(who.host) {
+	if svc.refusals.spent(who.sender()) {
 		c.meters.refused("refusals")
 		c.end(websocket.CloseTryAgainLater, errTooMuchRefused.Error())
 		return nil, errTooMuchRefused

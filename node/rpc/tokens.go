@@ -161,6 +161,15 @@ func (c *caller) share() string {
 	return c.host
 }
 
+// sender names who is charged for what is refused: an address, and apart from it who
+// has a token there, whom strangers behind the same address must not lock out.
+func (c *caller) sender() string {
+	if c.grant == nil {
+		return c.host
+	}
+	return c.host + " " + c.grant.name
+}
+
 type callerKey struct{}
 
 func withCaller(ctx context.Context, c *caller) context.Context {
