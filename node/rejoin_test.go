@@ -84,7 +84,7 @@ func TestValidatorRejoins(t *testing.T) {
 	opened, done, stop := c.rejoin(3, log)
 	defer stop()
 	var now *Node
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(2 * patience)
 	for i, back := 0, false; !back; i++ {
 		c.pay(i%3, i%4, 0) // the load goes on
 		select {
@@ -99,7 +99,7 @@ func TestValidatorRejoins(t *testing.T) {
 			back = now.driver.ledger.Bounds().Base > before && s.Voting && !s.Syncing && now.driver.ledger.HeadInfo().Height+2 >= c.height(0)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the validator is not back within a minute: %+v", now.Status())
+			t.Fatalf("the validator is not back within %s:\n%s", 2*patience, log.text())
 		}
 	}
 	if said := log.text(); !strings.Contains(said, "does not vote until it has caught up") {
@@ -109,13 +109,11 @@ func TestValidatorRejoins(t *testing.T) {
 	for i := range 4 {
 		c.pay(i%2, i, 0, 1)
 	}
-	c.await("it has what it voted for", func() bool { return now.driver.ledger.HeadInfo().Height >= c.height(0) })
-	if a, b := now.driver.ledger.HeadInfo(), c.nodes[0].driver.ledger.HeadInfo(); a.Hash != b.Hash {
-		t.Errorf("the head is %+v, want %+v", a, b)
-	}
-	if s := now.Status(); !s.Voting || s.Role != "validator" {
-		t.Errorf("%+v", s)
-	}
+	// Either may be a block ahead for a moment: a slow machine makes an empty one.
+	c.await("it has what it voted for, and votes", func() bool {
+		s := now.Status()
+		return now.driver.ledger.HeadInfo().Hash == c.nodes[0].driver.ledger.HeadInfo().Hash && s.Voting && s.Role == "validator"
+	})
 	stop()
 	if err := <-done; err != nil {
 		t.Errorf("the validator: %v", err)
