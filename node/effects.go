@@ -257,7 +257,7 @@ func (d *driver) body(hash crypto.Hash) (*types.Block, error) {
 		return b, nil
 	}
 	raw, err := d.ledger.BodyBytes(hash)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrAwaited) {
 		return nil, nil
 	}
 	if err != nil {

@@ -268,12 +268,8 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.run(ctx) })
 	g.Go(func() error { return d.sync.run(ctx) })
-	g.Go(func() error {
-		if err := n.refetch(ctx); err != nil {
-			return err
-		}
-		return n.fill(ctx)
-	})
+	g.Go(func() error { return n.refetch(ctx) }) // for ever, if nobody has a block
+	g.Go(func() error { return n.fill(ctx) })
 	g.Go(func() error { return n.prune(ctx) })
 	if d.instance != nil {
 		g.Go(func() error { d.observe(ctx); return nil })

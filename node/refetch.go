@@ -59,7 +59,9 @@ func (n *Node) refetch(ctx context.Context) error {
 func (n *Node) refetchOne(ctx context.Context, sets *blocksync.Sets, height uint64) error {
 	d := n.driver
 	if height < d.ledger.Bounds().FirstBody {
-		return n.store.Forgo(height) // pruned meanwhile
+		if _, err := d.ledger.HeaderByHeight(height); err == nil {
+			return n.store.Forgo(height) // pruned meanwhile, and its header is here
+		}
 	}
 	want, err := d.ledger.HashByHeight(height)
 	if err != nil {

@@ -60,7 +60,7 @@ func (d *driver) serveBlock(_ context.Context, _ peer.ID, req []byte) ([]byte, e
 		return nil, fmt.Errorf("%w: a block is asked for by its hash", errMalformed)
 	}
 	raw, err := d.ledger.BodyBytes(crypto.Hash(req))
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrAwaited) {
 		return nil, nil
 	}
 	return raw, err

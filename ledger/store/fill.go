@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -62,4 +63,19 @@ func (f *Filling) rows(b *pebble.Batch) error {
 		c.Transactions = append(c.Transactions, tx.Hash())
 	}
 	return c.block(b, height)
+}
+
+// remains writes the rows that PruneBodies leaves of the block.
+func (f *Filling) remains(b *pebble.Batch) error {
+	header, _, err := splitBlock(chain.EncodeBlock(f.Block))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBody, err)
+	}
+	height, hash := f.Block.NumberU64(), f.Block.Hash()
+	_ = b.Set(blockKey(prefixHeader, height, hash), header, nil)
+	_ = b.Set(key(prefixHeight, hash[:]), binary.BigEndian.AppendUint64(nil, height), nil)
+	if len(f.Certificate) > 0 {
+		_ = b.Set(heightKey(prefixCertificate, height), f.Certificate, nil)
+	}
+	return nil
 }

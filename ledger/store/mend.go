@@ -256,7 +256,7 @@ func (m mender) block(height uint64, hash crypto.Hash) (parent crypto.Hash, err 
 	switch {
 	case err == nil:
 		parent = header.ParentHash
-	case !errors.Is(err, ErrNotFound):
+	case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrAwaited): // of an earlier repair
 		return parent, err
 	}
 	if m.touched(prefixTransaction) {
@@ -376,9 +376,9 @@ func (v View) awaited(err error, height uint64) error {
 	return err
 }
 
-// Refill puts back a block that was awaited, without waiting for the disk. That
-// block and receipts are right by the hash of the final block is the caller's to
-// check. Errors: ErrOutOfOrder for another block than the awaited one, or a failure.
+// Refill puts back a block that was awaited, without waiting for the disk; of one
+// that was pruned meanwhile, what pruning leaves. That block and receipts are right
+// by the hash of the final block is the caller's to check. Errors: ErrOutOfOrder for another block than the awaited one, or a failure.
 func (s *Store) Refill(f Filling) error {
 	s.boundsMu.Lock()
 	defer s.boundsMu.Unlock()
@@ -389,7 +389,11 @@ func (s *Store) Refill(f Filling) error {
 		return fmt.Errorf("%w: block %d is %s, not %s", ErrOutOfOrder, height, want, hash)
 	}
 	b := s.db.NewBatch()
-	if err := f.rows(b); err != nil {
+	if height < s.FirstBody() {
+		if err := f.remains(b); err != nil {
+			return err
+		}
+	} else if err := f.rows(b); err != nil {
 		return err
 	}
 	_ = b.Delete(heightKey(prefixAwaited, height), nil)

@@ -235,3 +235,65 @@ func TestReadLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestRefillPruned: of a damaged block that was pruned meanwhile only what pruning
+// leaves is put back.
+func TestRefillPruned(t *testing.T) {
+	t.Parallel()
+	st := openMem(t)
+	blocks := extend(t, st, nil, 5, 2)
+	if err := st.RaiseBounds(Bounds{FirstBody: 4}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.PruneBodies(100); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for _, table := range tables {
+		if err := st.scan(table.name, []byte{table.prefix}, []byte{table.prefix + 1}, func(k, v []byte) error {
+			want[string(k)] = string(v)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := blocks[2].Hash()
+	b := st.db.NewBatch()
+	for _, k := range [][]byte{blockKey(prefixHeader, 2, hash), heightKey(prefixCertificate, 2), key(prefixHeight, hash[:])} {
+		_ = b.Delete(k, nil)
+	}
+	_ = b.Set(heightKey(prefixAwaited, 2), nil, nil)
+	if err := st.apply("damage", b, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := st.HeaderByHeight(2); !errors.Is(err, ErrAwaited) {
+		t.Fatalf("the header: %v, want ErrAwaited", err)
+	}
+	if err := errors.Join(st.Refill(filling(blocks, 2)), sameRows(st, want)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMendAgain: damage of an index is mended in a database that still waits for a
+// block.
+func TestMendAgain(t *testing.T) {
+	t.Parallel()
+	st := openMem(t)
+	blocks := extend(t, st, nil, 5, 2)
+	hash := blocks[3].Hash()
+	k := key(prefixHeight, blocks[2].Hash().Bytes())
+	b := st.db.NewBatch()
+	_ = b.Delete(blockKey(prefixHeader, 3, hash), nil)
+	_ = b.Set(heightKey(prefixAwaited, 3), nil, nil)
+	_ = b.Delete(k, nil)
+	if err := st.apply("damage", b, true); err != nil {
+		t.Fatal(err)
+	}
+	gap := Gap{From: key(prefixHeight), To: key(prefixHeight + 1)}
+	if err := st.mendIndexes(t.Context(), []Gap{gap}); err != nil {
+		t.Fatal(err)
+	}
+	if height, err := st.heldHeight(blocks[2].Hash()); err != nil || height != 2 {
+		t.Errorf("the place of block 2: %d, %v", height, err)
+	}
+}
