@@ -37,17 +37,25 @@ type Client struct {
 // mask stands for what is not shown, as in url.URL.Redacted.
 const mask = "xxxxx"
 
-// withoutSecret is a URL without what follows the host, which may be a token.
+// withoutSecret is a URL without what follows the host, which may be a token, and
+// without what precedes it, which may have a password.
 func withoutSecret(raw string) string {
-	from := 0
-	if i := strings.Index(raw, "://"); i >= 0 {
-		from = i + len("://")
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if ok {
+		scheme += "://"
+	} else {
+		scheme, rest = "", raw
 	}
-	i := strings.IndexAny(raw[from:], "/?#")
-	if i < 0 || from+i == len(raw)-1 {
-		return raw
+	host, after := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		if host, after = rest[:i], rest[i:i+1]; i < len(rest)-1 {
+			after += mask
+		}
 	}
-	return raw[:from+i+1] + mask
+	if i := strings.LastIndexByte(host, '@'); i >= 0 {
+		host = mask + host[i:]
+	}
+	return scheme + host + after
 }
 
 // shown is the text of an error without the token that a URL in it has.
@@ -71,7 +79,7 @@ func Dial(ctx context.Context, rawURL string) (*Client, error) {
 	default:
 		return nil, fmt.Errorf("%w: %q", ErrURL, withoutSecret(rawURL))
 	}
-	c := &Client{url: withoutSecret(u.Redacted()), secret: strings.Trim(u.RequestURI(), "/")}
+	c := &Client{url: withoutSecret(rawURL), secret: strings.Trim(u.RequestURI(), "/")}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c.rpc, err = rpc.DialOptions(ctx, rawURL,

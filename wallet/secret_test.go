@@ -35,6 +35,9 @@ func TestTokenIsNotShown(t *testing.T) {
 		"ftp://localhost/" + token,
 		"localhost:8545/" + token,
 		"http://%zz/" + token,
+		"http://user:" + token + "@%zz",
+		"user:" + token + "@localhost:8545",
+		strings.Replace(closed.URL, "://", "://user:"+token+"@", 1) + "/" + token,
 	} {
 		c, err := wallet.Dial(t.Context(), url)
 		if err == nil {
