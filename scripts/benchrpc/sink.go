@@ -20,7 +20,8 @@ import (
 // What abusers, load and nodes take from one machine, they take from each other.
 // So each abuse is followed by a control: the same bytes on as many connections at
 // the same rate, both ways, between this program and a process that does nothing
-// else. What finality loses then the abusers themselves take, not the node.
+// else. What finality loses then is taken by the abusers and by whoever reads and
+// answers as much, whatever it says.
 
 // traffic is what went over the connections of an abuse.
 type traffic struct {
