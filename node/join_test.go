@@ -15,6 +15,7 @@ import (
 
 	"cairn/genesis"
 	"cairn/ledger/store"
+	"cairn/node/blocksync"
 	"cairn/node/rpc"
 )
 
@@ -308,5 +309,37 @@ func testProgress(t *testing.T) {
 	p.end()
 	if p.get() != nil || told[len(told)-1] != nil {
 		t.Error("does not end")
+	}
+}
+
+// TestTrustedOwn: a node whose database has another block than the one that the
+// operator trusts does not start; with the right one, or one that it does not have
+// yet, it does.
+func TestTrustedOwn(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, 0, nil)
+	c.start(0)
+	c.pay(0, 0, 0)
+	head, genesisHash := c.nodes[0].driver.ledger.HeadInfo(), c.nodes[0].driver.ledger.Genesis().Hash()
+	c.stop(0)
+	other := head.Hash
+	other[0] ^= 1
+	for trusted, want := range map[string]error{
+		fmt.Sprintf("%d:%s", head.Height, head.Hash):  nil,
+		fmt.Sprintf("%d:%s", head.Height+1000, other): nil,
+		fmt.Sprintf("%d:%s", head.Height, other):      blocksync.ErrTrusted,
+		fmt.Sprintf("0:%s", other):                    blocksync.ErrTrusted,
+		fmt.Sprintf("0:%s", genesisHash):              nil,
+	} {
+		cfg := DefaultConfig(c.homes[0])
+		cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
+		cfg.RPC.Listen, cfg.Store.CacheMiB, cfg.Sync.Trusted = "127.0.0.1:0", 8, trusted
+		n, err := Open(cfg, slog.New(slog.DiscardHandler))
+		if err == nil {
+			err = n.Close()
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("trusted %s, at %d: %v, want %v", trusted, head.Height, err, want)
+		}
 	}
 }

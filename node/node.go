@@ -148,6 +148,13 @@ func (n *Node) prepare(live *ledger.Ledger, key *crypto.PrivateKey, own peer.ID)
 	if err != nil {
 		return err
 	}
+	if pin != nil {
+		if hash, err := live.HashByHeight(pin.Height); err == nil {
+			if err := pin.Holds(pin.Height, hash); err != nil {
+				return fmt.Errorf("this database is of another chain, or 'trusted' in the configuration is wrong: %w", err)
+			}
+		}
+	}
 	d.sync = newSyncer(d, pin)
 	d.sync.home, d.sync.mode, d.sync.spec, d.sync.options = n.cfg.Home, n.cfg.Sync.Mode, n.spec, storeOptions(n.cfg, n.log)
 	d.sync.progress.notify = n.cfg.Progress
