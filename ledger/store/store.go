@@ -79,6 +79,8 @@ type Store struct {
 	lazy       bool
 	head       atomic.Pointer[headRow] // nil before block 0
 	written    atomic.Uint64           // see Written
+	recordsMu  sync.Mutex              // held while forgotten is changed
+	forgotten  RecordRange             // of keys of the vote log, which is empty since it was deleted
 	boundsMu   sync.Mutex              // held while the bounds are changed
 	copying    atomic.Pointer[copying] // a CheckpointHead under way
 	quit       chan struct{}           // closed by Close

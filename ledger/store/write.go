@@ -28,9 +28,15 @@ func (s *Store) PutRecords(records []Record) error {
 		return s.Sync() // an empty batch would not wait for the disk
 	}
 	b := s.db.NewBatch()
+	s.recordsMu.Lock()
 	for _, r := range records {
-		_ = b.Set(key(prefixRecord, r.Key), r.Value, nil)
+		k := key(prefixRecord, r.Key)
+		if bytes.Compare(k, s.forgotten.To) < 0 {
+			s.forgotten = RecordRange{} // the next call has to look at all
+		}
+		_ = b.Set(k, r.Value, nil)
 	}
+	s.recordsMu.Unlock()
 	return s.countWritten(b, s.written.Load()+1)
 }
 
@@ -277,8 +283,30 @@ func (s *Store) release(b *pebble.Batch, floor Floor, prune []RecordRange) error
 			ErrOutOfOrder, floor.Epoch, floor.View, old.Floor.Epoch, old.Floor.View)
 	}
 	for _, r := range prune {
-		_ = b.DeleteRange(key(prefixRecord, r.From), key(prefixRecord, r.To), nil)
+		if err := s.forget(b, key(prefixRecord, r.From), key(prefixRecord, r.To)); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// forget deletes the records of [from, to), one by one: a tombstone over all of
+// them with every block would lie over those of the blocks before, and until the
+// memtable is flushed each read would sort them all. What the last call deleted is
+// not looked at again.
+func (s *Store) forget(b *pebble.Batch, from, to []byte) error {
+	s.recordsMu.Lock()
+	defer s.recordsMu.Unlock()
+	begin := from
+	if bytes.Equal(from, s.forgotten.From) && bytes.Compare(s.forgotten.To, to) <= 0 {
+		begin = s.forgotten.To
+	}
+	if err := s.scan("vote records", begin, to, func(k, _ []byte) error {
+		return b.Delete(k, nil)
+	}); err != nil {
+		return err
+	}
+	s.forgotten = RecordRange{From: from, To: to} // if the batch is not written after all, the first one after the next start deletes these
 	return nil
 }
 
