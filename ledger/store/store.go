@@ -113,7 +113,7 @@ func newStore(dir string, o Options) *Store {
 
 // openDir locks the directory and opens the database in it.
 func (s *Store) openDir(o Options) error {
-	s.cache = pebble.NewCache(orDefault(o.CacheBytes, defaultCacheBytes))
+	s.cache = pebble.NewCache(cacheBytes(o))
 	defer s.cache.Unref() // Pebble holds its own reference
 	if !s.readOnly {
 		if err := s.create(o); err != nil {
@@ -246,6 +246,13 @@ func operatingSystem(err error) bool {
 	return errors.As(err, &number) && number != syscall.ENOENT
 }
 
+// cacheBytes is what Pebble's cache is opened with. Pebble takes the memory of
+// memtables out of it, also of the one that it keeps to use again; without room for
+// two of them no block would stay in a cache of their size.
+func cacheBytes(o Options) int64 {
+	return orDefault(o.CacheBytes, defaultCacheBytes) + 2*int64(orDefault(o.MemTableBytes, defaultMemTableBytes))
+}
+
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
 		FS:    logFS{s.fs, s},
@@ -272,6 +279,7 @@ func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	p.Levels[len(p.Levels)-1].FilterPolicy = pebble.NoFilterPolicy // Pebble reads no filter there
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	return p
 }
