@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -69,9 +70,52 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// TestForgetUnseen: a record that was being written while a commit looked for
+// those to delete is deleted by the next one.
+func TestForgetUnseen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, small(vfs.NewMem()))
+		blocks := extend(t, st, nil, 3, 1)
+		next := testBlock(blocks[2].Header(), 3, 3, 1)
+		if err := st.PutBody(next.Hash(), raw(next)); err != nil {
+			t.Fatal(err)
+		}
+		hold := &copying{room: 1 << 30, divided: make(chan struct{})} // a copy that no write can go past
+		st.copying.Store(hold)
+		done := make(chan error, 2)
+		go func() { done <- st.PutRecords([]Record{{recordKey(1), []byte{1}}}) }()
+		synctest.Wait()
+		go func() { done <- st.Commit(commitOf(next, true)) }()
+		synctest.Wait()
+		st.copying.Store(nil)
+		close(hold.divided)
+		if err := errors.Join(<-done, <-done); err != nil {
+			t.Fatal(err)
+		}
+		extend(t, st, append(blocks, next), 1, 1)
+		if err := st.Records(func(k, _ []byte) error {
+			t.Errorf("record %x is left", k)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // BenchmarkManyBlocks makes blocks final that all lie in one memtable: the last
-// must not cost more than the first.
+// must not cost more than the first. A late record is of the view before, as a node
+// writes it that fetches blocks.
 func BenchmarkManyBlocks(b *testing.B) {
+	for name, late := range map[string]uint64{"": 0, "late": 1} {
+		b.Run("records="+name, func(b *testing.B) { benchmarkManyBlocks(b, late) })
+	}
+}
+
+func benchmarkManyBlocks(b *testing.B, late uint64) {
 	o := small(vfs.NewMem())
 	o.MemTableBytes = 64 << 20
 	st := open(b, o)
@@ -81,7 +125,7 @@ func BenchmarkManyBlocks(b *testing.B) {
 		block := testBlock(parent, uint64(i), i, 1)
 		parent = block.Header()
 		b.StartTimer()
-		if err := errors.Join(st.PutBody(block.Hash(), raw(block)), st.PutRecords([]Record{{recordKey(uint64(i)), nil}}), st.Commit(commitOf(block, i > 0))); err != nil {
+		if err := errors.Join(st.PutBody(block.Hash(), raw(block)), st.PutRecords([]Record{{recordKey(max(uint64(i), late) - late), nil}}), st.Commit(commitOf(block, i > 0))); err != nil {
 			b.Fatal(err)
 		}
 	}

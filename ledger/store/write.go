@@ -28,16 +28,27 @@ func (s *Store) PutRecords(records []Record) error {
 		return s.Sync() // an empty batch would not wait for the disk
 	}
 	b := s.db.NewBatch()
+	for _, r := range records {
+		_ = b.Set(key(prefixRecord, r.Key), r.Value, nil)
+	}
+	if err := s.countWritten(b, s.written.Load()+1); err != nil {
+		return err
+	}
+	s.lookAgain(records)
+	return nil
+}
+
+// lookAgain has forget look at records that lie where all were deleted. It comes
+// after they can be read: a commit meanwhile may have looked before that.
+func (s *Store) lookAgain(records []Record) {
 	s.recordsMu.Lock()
+	defer s.recordsMu.Unlock()
 	for _, r := range records {
 		k := key(prefixRecord, r.Key)
-		if bytes.Compare(k, s.forgotten.To) < 0 {
-			s.forgotten = RecordRange{} // the next call has to look at all
+		if bytes.Compare(k, s.forgotten.From) >= 0 && bytes.Compare(k, s.forgotten.To) < 0 {
+			s.forgotten.To = k
 		}
-		_ = b.Set(k, r.Value, nil)
 	}
-	s.recordsMu.Unlock()
-	return s.countWritten(b, s.written.Load()+1)
 }
 
 // Written is how many times PutRecords has written, in the whole life of the
