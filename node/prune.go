@@ -76,8 +76,9 @@ func (p *pruner) pass(ctx context.Context, all bool) (done pruned, err error) {
 		}
 	}
 	if all || due.FirstBody != old.FirstBody {
-		for {
-			n, err := p.st.PruneBodies(pruneBlocks)
+		for from := uint64(0); ; {
+			next, n, err := p.st.PruneBodies(from, pruneBlocks)
+			from = next
 			done.blocks += n
 			if err != nil {
 				return done, err

@@ -179,7 +179,7 @@ func TestPruneInterrupted(t *testing.T) {
 		clones = append(clones, mem.CrashClone(vfs.CrashCloneCfg{}))
 	}
 	lose(false)
-	if n, err := st.PruneBodies(3); err != nil || n != 3 {
+	if _, n, err := st.PruneBodies(0, 3); err != nil || n != 3 {
 		t.Fatal(n, err)
 	}
 	lose(false)

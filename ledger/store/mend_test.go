@@ -245,7 +245,7 @@ func TestRefillPruned(t *testing.T) {
 	if err := st.RaiseBounds(Bounds{FirstBody: 4}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.PruneBodies(100); err != nil {
+	if _, _, err := st.PruneBodies(0, 100); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{}

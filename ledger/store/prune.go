@@ -16,18 +16,19 @@ import (
 // commit, but by one goroutine at a time.
 
 // PruneBodies deletes transactions, receipts and index of up to so many blocks
-// below FirstBody, lowest first, and all of the last height. Headers, certificates and places by hash stay.
-// It answers how many it deleted; 0 = there are none left.
-func (s *Store) PruneBodies(limit int) (pruned int, err error) {
+// below FirstBody from a height on, lowest first, and all of the last height.
+// Headers, certificates and places by hash stay. It answers the height to go on
+// at, and how many it deleted; 0 = there are none left.
+func (s *Store) PruneBodies(from uint64, limit int) (next uint64, pruned int, err error) {
+	from = max(from, 1) // block 0 is always held
 	first := s.FirstBody()
-	if first <= 1 {
-		return 0, nil
+	if first <= from {
+		return from, 0, nil
 	}
 	b := s.db.NewBatch()
-	from := heightKey(prefixBody, 1) // block 0 is always held
-	var last uint64
-	err = s.scan("bodies", from, heightKey(prefixBody, first), func(k, v []byte) error {
-		height, hash, err := parseBlockKey(k)
+	var begin, last uint64
+	err = s.scan("bodies", heightKey(prefixBody, from), heightKey(prefixBody, first), func(k, v []byte) error {
+		height, _, err := parseBlockKey(k)
 		if err != nil {
 			return err
 		}
@@ -37,18 +38,21 @@ func (s *Store) PruneBodies(limit int) (pruned int, err error) {
 		if err := pruneIndex(b, height, v); err != nil {
 			return err
 		}
-		_ = b.Delete(blockKey(prefixBody, height, hash), nil)
 		_ = b.Delete(heightKey(prefixReceipts, height), nil)
+		if pruned == 0 {
+			begin = height
+		}
 		last = height
 		pruned++
 		return nil
 	})
 	if err != nil || pruned == 0 {
-		return 0, err
+		return from, 0, err
 	}
-	// One tombstone over all of them, so that the next scan does not walk theirs.
-	_ = b.DeleteRange(from, heightKey(prefixBody, last+1), nil)
-	return pruned, s.apply("pruned blocks", b, false)
+	// One tombstone a batch, beside those of other batches: where many lie over one
+	// another, each read after the next batch sorts them all.
+	_ = b.DeleteRange(heightKey(prefixBody, begin), heightKey(prefixBody, last+1), nil)
+	return last + 1, pruned, s.apply("pruned blocks", b, false)
 }
 
 // pruneIndex deletes the index rows of a block's transactions.

@@ -1,0 +1,80 @@
+package store
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/ethereum/go-ethereum/core/types"
+)
+
+// TestPruneBodies: batches go on where the one before ended, and a later pass finds
+// what earlier ones left.
+func TestPruneBodies(t *testing.T) {
+	t.Parallel()
+	st := openMem(t)
+	blocks := extend(t, st, nil, 12, 2)
+	pass := func(first uint64, want ...int) {
+		t.Helper()
+		if err := st.RaiseBounds(Bounds{FirstBody: first}, nil); err != nil {
+			t.Fatal(err)
+		}
+		from := uint64(0)
+		for _, n := range append(want, 0) {
+			next, got, err := st.PruneBodies(from, 3)
+			if err != nil || got != n {
+				t.Fatalf("from %d: %d blocks %v, want %d", from, got, err, n)
+			}
+			from = next
+		}
+		for _, b := range blocks {
+			held := b.NumberU64() == 0 || b.NumberU64() >= first
+			_, body := st.Body(b.Hash())
+			_, receipts := st.Receipts(b.NumberU64())
+			for _, err := range []error{body, receipts} {
+				if held && err != nil || !held && !errors.Is(err, ErrPruned) {
+					t.Errorf("block %d of those from %d on: %v", b.NumberU64(), first, err)
+				}
+			}
+			if places, err := st.TxLookup(b.Transactions()[0].Hash()); err != nil || held != (len(places) == 1) {
+				t.Errorf("the transaction of block %d, of those from %d on: at %v %v", b.NumberU64(), first, places, err)
+			}
+		}
+	}
+	pass(6, 3, 2)
+	pass(9, 3)
+	pass(10, 1)
+}
+
+// BenchmarkPruneBodies prunes b.N blocks while all tombstones lie in one memtable,
+// and reads between the batches: what it takes for each must not grow with b.N.
+func BenchmarkPruneBodies(b *testing.B) {
+	o := small(vfs.NewMem())
+	o.MemTableBytes = 64 << 20
+	st := open(b, o)
+	var parent *types.Header
+	for i := range b.N {
+		block := testBlock(parent, uint64(i), i, 1)
+		parent = block.Header()
+		if err := errors.Join(st.PutBody(block.Hash(), raw(block)), st.Commit(commitOf(block, i > 0))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(st.db.Flush(), st.RaiseBounds(Bounds{FirstBody: uint64(b.N)}, nil)); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for from, n := uint64(0), 1; n > 0; {
+		var err error
+		if from, n, err = st.PruneBodies(from, 64); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := st.Account(address(1)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	if err := st.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
