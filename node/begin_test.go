@@ -25,11 +25,7 @@ func (c *cluster) copied(i int) {
 // votes, in a network that runs.
 func TestCopiedKey(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	for i := range 3 {
 		c.pay(i, i, 0, 1, 2, 3)
 	}
@@ -87,10 +83,7 @@ func TestCopiedKeyLate(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 4, 0, nil)
 	c.copied(3)
-	for i := range 3 {
-		c.start(i)
-	}
-	c.connected(2)
+	c.startFirst(3)
 	c.start(3)
 	c.await("node 3 votes", func() bool { return c.votes(3) })
 	c.stop(0)
@@ -104,10 +97,7 @@ func TestCopiedKeyFew(t *testing.T) {
 	for _, n := range []int{1, 2} {
 		c := newCluster(t, n, 0, nil)
 		c.copied(0)
-		for i := range n {
-			c.start(i)
-		}
-		c.connected(n - 1)
+		c.startFirst(n)
 		c.observes(0, "cairnd db reset-votes")
 		c.stop(0)
 		if r, err := ResetVotes(c.homes[0], false); err != nil || r.Why != doubtUnknown {

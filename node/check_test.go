@@ -56,8 +56,7 @@ func rows(t *testing.T, db *pebble.DB, prefix byte) (keys, values [][]byte) {
 // TestCheck: a sound database has no findings; of planted damage each is named.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, 0, nil)
-	c.start(0)
+	c := one(t, 0, nil)
 	for i := range 8 {
 		c.pay(0, i%4, 0)
 	}
@@ -183,9 +182,7 @@ func (quiet) Fatalf(format string, a ...any) { panic(format) }
 // TestCheckEnds: a check ends with its context.
 func TestCheckEnds(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, 0, nil)
-	c.start(0)
-	c.pay(0, 0, 0)
+	c := one(t, 1, nil)
 	h := c.nodes[0].driver
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -32,11 +32,7 @@ func (c *cluster) view(i int) uint64 { return c.nodes[i].driver.state.Load().Vie
 // clock is right, without a restart.
 func TestClockJumps(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	c.pay(0, 0, 0, 1, 2, 3)
 	for _, ahead := range []time.Duration{3 * time.Hour, -3 * time.Hour, 24 * time.Hour, 0} {
 		c.setClock(3, ahead)

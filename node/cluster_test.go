@@ -101,6 +101,34 @@ func newCluster(t *testing.T, n, extra int, change func(*genesis.Spec)) *cluster
 	return c
 }
 
+// running is a network whose n validators run and know each other; the extra
+// full nodes do not run yet.
+func running(t *testing.T, n, extra int, change func(*genesis.Spec)) *cluster {
+	t.Helper()
+	c := newCluster(t, n, extra, change)
+	c.startFirst(n)
+	return c
+}
+
+// one is a network of one validator with a few blocks.
+func one(t *testing.T, blocks int, change func(*genesis.Spec)) *cluster {
+	t.Helper()
+	c := running(t, 1, 0, change)
+	for range blocks {
+		c.pay(0, 0, 0)
+	}
+	return c
+}
+
+// startFirst runs the first n nodes and waits until they know each other.
+func (c *cluster) startFirst(n int) {
+	c.t.Helper()
+	for i := range n {
+		c.start(i)
+	}
+	c.connected(n - 1)
+}
+
 // start runs node i with the addresses of those that run as bootnodes.
 func (c *cluster) start(i int) {
 	c.t.Helper()
@@ -272,11 +300,7 @@ func (c *cluster) sameChain() {
 // one is down; it catches up when it is back, and is needed at once.
 func TestFourValidators(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	for i := range 4 {
 		c.pay(i, i, 0, 1, 2, 3)
 	}
@@ -296,10 +320,7 @@ func TestFourValidators(t *testing.T) {
 func TestFarBehind(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 4, 1, func(s *genesis.Spec) { s.Rules.MinBlockInterval = 1 })
-	for i := range 3 {
-		c.start(i)
-	}
-	c.connected(2)
+	c.startFirst(3)
 	for i := range 4 * behindLimit {
 		c.pay(i%3, i%4, 0)
 	}
@@ -322,11 +343,7 @@ func TestAllRestart(t *testing.T) {
 	for _, n := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t, n, 0, nil)
-			for i := range n {
-				c.start(i)
-			}
-			c.connected(n - 1)
+			c := running(t, n, 0, nil)
 			c.pay(0, 0, 0)
 			before := c.height(0)
 			// With the others gone, a transfer waits, on disk too.
@@ -358,8 +375,7 @@ func TestAllRestart(t *testing.T) {
 // TestRefusals: what keeps a node from starting, each with its reason.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, 0, nil)
-	c.start(0)
+	c := one(t, 0, nil)
 	cfg := DefaultConfig(c.homes[0])
 	cfg.P2P.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
 	open := func(change func(*Config)) error {
@@ -435,11 +451,7 @@ func TestNoEmptyBlocks(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			// A block that is not final in time counts as work again: here it has time.
-			c := newCluster(t, n, 0, func(s *genesis.Spec) { s.Rules.Delta, s.Rules.DeltaMax = 5000, 5000 })
-			for i := range n {
-				c.start(i)
-			}
-			c.connected(n - 1)
+			c := running(t, n, 0, func(s *genesis.Spec) { s.Rules.Delta, s.Rules.DeltaMax = 5000, 5000 })
 			for i := range 8 {
 				c.pay(i%n, i%4, 0)
 			}

@@ -60,11 +60,7 @@ func TestDamagedHome(t *testing.T) {
 		}
 	})
 	r := rand.New(rand.NewPCG(seed, 3))
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	for range 4 { // each start leaves a table, then a log
 		c.burst(40)
 		c.await("all are in step", func() bool { return c.height(victim) == c.height(0) })

@@ -20,8 +20,7 @@ import (
 // fetches a body that is gone and waits for a parent's state.
 func TestMissingParts(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, 0, nil)
-	c.start(0)
+	c := one(t, 0, nil)
 	d := c.nodes[0].driver
 	extra := chain.Extra{Version: chain.ExtraVersion, View: 3, TimestampMillis: 1}
 	orphan := types.NewBlockWithHeader(&types.Header{ParentHash: crypto.Hash{8}, Number: big.NewInt(9), Extra: extra.Encode(), Difficulty: new(big.Int), BaseFee: new(big.Int)})

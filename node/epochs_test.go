@@ -73,10 +73,7 @@ func (c *cluster) members(n int) {
 func TestValidatorChanges(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, 4, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c.startFirst(4)
 	all := []int{0, 1, 2, 3}
 	address := func(i int) crypto.Address { return testKey(byte(i + 1)).Address() }
 	for i := 1; i < 4; i++ {
@@ -148,9 +145,7 @@ func TestValidatorChanges(t *testing.T) {
 func TestWorkAcrossEpochs(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, 1, func(s *genesis.Spec) { s.Rules.BlockTransactions = 1 })
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c.startFirst(2)
 	c.register(1, 0, 1)
 	voter := testKey(1)
 	c.submit(0, c.sign(voter, genesis.RegistryAddress, 0, 3_000_000, registryCall(t, "vote", testKey(2).Address(), true)))

@@ -141,11 +141,7 @@ func thirdParty(t *testing.T, raw json.RawMessage, chainID uint64, block0 crypto
 // place at the next change of the set.
 func TestEquivocation(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, func(s *genesis.Spec) { s.Rules.RemoveEquivocators = true })
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, func(s *genesis.Spec) { s.Rules.RemoveEquivocators = true })
 	c.pay(0, 0, 0, 1, 2, 3)
 	c.equivocate(3)
 	for i := range 3 {

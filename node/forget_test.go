@@ -22,10 +22,7 @@ func (c *cluster) loses(i int) {
 // its memory is whole, an unknown vote is another process's again.
 func TestForgottenVotesComeBack(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 2, 0, nil)
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c := running(t, 2, 0, nil)
 	c.pay(0, 0, 0, 1)
 	c.stop(0)
 	c.loses(0)
@@ -77,11 +74,7 @@ func TestForgottenVotesComeBack(t *testing.T) {
 // neither can ever learn enough; the operators' word for one of them mends both.
 func TestTooManyObserve(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	c.pay(0, 0, 0, 1, 2, 3)
 	for i := range 2 {
 		c.stop(i)

@@ -22,9 +22,7 @@ import (
 func TestSilentMember(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 4, 0, nil)
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c.startFirst(2)
 	key, err := p2p.LoadOrCreateKey(filepath.Join(c.homes[3], PeerKeyFile))
 	if err != nil {
 		t.Fatal(err)
@@ -71,10 +69,7 @@ func TestSilentMember(t *testing.T) {
 // the core.
 func TestMalformedFrames(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 2, 0, nil)
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c := running(t, 2, 0, nil)
 	d := c.nodes[0].driver
 	ctx := context.Background()
 	good := consensus.EncodeEnvelope(&consensus.Envelope{Vote: &consensus.Vote{
@@ -107,9 +102,7 @@ func TestMalformedFrames(t *testing.T) {
 func TestLaterEpochJunk(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, 1, nil)
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c.startFirst(2)
 	d := c.nodes[1].driver
 	s := consensus.NewBitmap(1)
 	s.Set(0)

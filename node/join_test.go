@@ -93,11 +93,7 @@ func withCheckpoints(s *genesis.Spec) {
 // passes db check, and starts again by itself without a snapshot.
 func TestSnapshotJoin(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 1, withCheckpoints)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 1, withCheckpoints)
 	for i := range 23 {
 		c.pay(i%4, i%4, i%4)
 	}
@@ -317,9 +313,7 @@ func testProgress(t *testing.T) {
 // yet, it does.
 func TestTrustedOwn(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, 0, nil)
-	c.start(0)
-	c.pay(0, 0, 0)
+	c := one(t, 1, nil)
 	head, genesisHash := c.nodes[0].driver.ledger.HeadInfo(), c.nodes[0].driver.ledger.Genesis().Hash()
 	c.stop(0)
 	other := head.Hash

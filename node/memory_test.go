@@ -36,11 +36,7 @@ func (c *cluster) replaceData(i int, make func(data string)) bool {
 // its own, and observes with one that is not.
 func TestCarryMemory(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	for i := range 3 {
 		c.pay(i, i, 0, 1, 2, 3)
 	}

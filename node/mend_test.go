@@ -16,11 +16,7 @@ import (
 // them from the others; then it answers as they do.
 func TestMendedBlocks(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	for range 16 {
 		c.burst(80)
 	}

@@ -42,17 +42,6 @@ func (c *cluster) own(i int, do func(d *driver)) {
 	}
 }
 
-// one is a network of one validator with a few blocks.
-func one(t *testing.T, blocks int, change func(*genesis.Spec)) *cluster {
-	t.Helper()
-	c := newCluster(t, 1, 0, change)
-	c.start(0)
-	for range blocks {
-		c.pay(0, 0, 0)
-	}
-	return c
-}
-
 // signed counts the finalizations of an epoch, as node at has them, and those
 // that node i has signed.
 func (c *cluster) signed(at, i int, epoch uint32) (all, own int) {
@@ -114,11 +103,7 @@ func TestSilenceOutlivesEpoch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t, 4, 0, nil)
-			for i := range 4 {
-				c.start(i)
-			}
-			c.connected(3)
+			c := running(t, 4, 0, nil)
 			c.pay(0, 0, 0, 1, 2, 3)
 			silence(c)
 			c.connected(3)
@@ -316,9 +301,7 @@ func TestLocalsAreForgotten(t *testing.T) {
 func TestMovedKey(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, 2, nil)
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c.startFirst(2)
 	c.ids[1] = c.ids[2] // the operator registers node 1's key for another machine
 	c.register(1, 0, 1)
 	c.call(0, "vote", []any{testKey(2).Address(), true}, 0, 1)

@@ -112,11 +112,7 @@ func TestObserver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t, 4, 0, nil)
-			for i := range 4 {
-				c.start(i)
-			}
-			c.connected(3)
+			c := running(t, 4, 0, nil)
 			c.pay(0, 0, 0, 1, 2, 3)
 			c.stop(3)
 			before := t.TempDir()
@@ -152,11 +148,7 @@ func TestObserver(t *testing.T) {
 // and makes the next start an observer.
 func TestTwin(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	c.pay(0, 0, 0, 1, 2, 3)
 	d := c.nodes[3].driver
 	now := d.era.Load()
@@ -178,11 +170,7 @@ func TestTwin(t *testing.T) {
 // TestViewWithoutProof: an observer believes no view that nothing proves.
 func TestViewWithoutProof(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	c.pay(0, 0, 0, 1, 2, 3)
 	d := c.nodes[0].driver
 	now, state := d.era.Load(), d.state.Load()
@@ -306,11 +294,7 @@ func TestInstanceFiles(t *testing.T) {
 // remember ends its voting; its next start observes.
 func TestCopiedHome(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 1, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 1, nil)
 	c.pay(0, 0, 0, 1, 2, 3)
 	c.stop(3)
 	copyDir(t, c.homes[4], c.homes[3])

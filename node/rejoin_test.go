@@ -67,11 +67,7 @@ func (l *logText) text() string {
 // votes again by itself: then the others cannot do without it.
 func TestValidatorRejoins(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, withCheckpoints)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, withCheckpoints)
 	for i := range 4 {
 		c.pay(i, i, 0, 1, 2, 3)
 	}
@@ -131,11 +127,7 @@ func TestValidatorRejoins(t *testing.T) {
 // syncer gives up.
 func TestComesBack(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	c.pay(0, 0, 0, 1, 2, 3)
 	s := c.nodes[3].driver.sync
 	s.standAside(c.height(3)) // has it already

@@ -16,11 +16,7 @@ import (
 // it, gets the rest from the others, and votes again by itself.
 func TestRepairFromPeers(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, func(s *genesis.Spec) { s.Rules.MinBlockInterval = 1 })
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, func(s *genesis.Spec) { s.Rules.MinBlockInterval = 1 })
 	for i := range 8 {
 		c.pay(i%4, i%4, 0, 1, 2, 3)
 	}
@@ -65,9 +61,7 @@ func TestRepairFromPeers(t *testing.T) {
 func TestRollbackAndReturn(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, 1, func(s *genesis.Spec) { s.Rules.MinBlockInterval = 1 })
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c.startFirst(2)
 	for i := range 8 {
 		c.pay(0, i%4, 0, 1)
 	}

@@ -50,10 +50,7 @@ func FuzzSeen(f *testing.F) {
 func TestSeen(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 4, 1, nil)
-	for i := range 5 {
-		c.start(i)
-	}
-	c.connected(4)
+	c.startFirst(5)
 	c.pay(0, 0, 0, 1, 2, 3, 4)
 	statuses := func(w []rpc.Witness) (out []string) {
 		for _, x := range w {
@@ -113,10 +110,7 @@ func TestSeen(t *testing.T) {
 // beyond the rate nobody is asked.
 func TestSeenIsBounded(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 2, 0, nil)
-	c.start(0)
-	c.start(1)
-	c.connected(1)
+	c := running(t, 2, 0, nil)
 	d := c.nodes[0].driver
 	c.nonce[c.keys[0].Address()]++ // behind a gap
 	var txs []*types.Transaction

@@ -65,11 +65,7 @@ func (c *cluster) readsOnlyAt(i int, others ...int) {
 // does not vote.
 func TestNoRoom(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c := running(t, 4, 0, nil)
 	c.pay(0, 0, 0, 1, 2, 3)
 
 	c.stop(3)

@@ -102,11 +102,7 @@ func TestLostVote(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCluster(t, 4, 0, nil)
-			for i := range 4 {
-				c.start(i)
-			}
-			c.connected(3)
+			c := running(t, 4, 0, nil)
 			c.pay(0, 0, 0, 1, 2, 3)
 			killed := c.killedAfterVote(spoil)
 			if err := os.RemoveAll(c.homes[3]); err != nil {
@@ -220,10 +216,7 @@ func TestWitnessFails(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(c.homes[2], WitnessFile), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 4 {
-		c.start(i)
-	}
-	c.connected(3)
+	c.startFirst(4)
 	c.stop(1) // nodes 2 and 3 are needed
 	c.pay(0, 0, 0, 2, 3)
 	for _, i := range []int{2, 3} {
