@@ -259,11 +259,14 @@ func (c *cluster) submit(i int, tx *types.Transaction, at ...int) {
 		c.t.Fatal(err)
 	}
 	for _, j := range at {
-		c.await(fmt.Sprintf("node %d has transfer %s", j, tx.Hash()), func() bool {
-			_, _, _, _, err := c.nodes[j].driver.ledger.Transaction(tx.Hash())
-			return err == nil
-		})
+		c.await(fmt.Sprintf("node %d has transfer %s", j, tx.Hash()), func() bool { return c.final(j, tx) })
 	}
+}
+
+// final says whether node i has a transaction final.
+func (c *cluster) final(i int, tx *types.Transaction) bool {
+	_, _, _, _, err := c.nodes[i].driver.ledger.Transaction(tx.Hash())
+	return err == nil
 }
 
 func (c *cluster) height(i int) uint64 { return c.nodes[i].driver.ledger.HeadInfo().Height }
@@ -351,9 +354,7 @@ func TestAllRestart(t *testing.T) {
 				c.stop(i)
 			}
 			tx := c.transfer(1, crypto.Address{19: 1})
-			if err := c.nodes[0].driver.submit(context.Background(), tx); err != nil {
-				t.Fatal(err)
-			}
+			c.submit(0, tx)
 			c.stop(0)
 			for i := range n {
 				c.start(i)
@@ -362,10 +363,7 @@ func TestAllRestart(t *testing.T) {
 				t.Fatalf("height %d before the restart, %d after", before, h)
 			}
 			for i := range n {
-				c.await("the waiting transfer is final", func() bool {
-					_, _, _, _, err := c.nodes[i].driver.ledger.Transaction(tx.Hash())
-					return err == nil
-				})
+				c.await("the waiting transfer is final", func() bool { return c.final(i, tx) })
 			}
 			c.sameChain()
 		})

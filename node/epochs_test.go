@@ -155,9 +155,6 @@ func TestWorkAcrossEpochs(t *testing.T) {
 		c.submit(0, last)
 	}
 	c.members(2)
-	c.await("all that waited is final", func() bool {
-		_, _, _, _, err := c.nodes[1].driver.ledger.Transaction(last.Hash())
-		return err == nil
-	})
+	c.await("all that waited is final", func() bool { return c.final(1, last) })
 	c.sameChain()
 }

@@ -79,9 +79,7 @@ func TestManyOwnOverARestart(t *testing.T) {
 	var last *types.Transaction
 	for range many {
 		last = c.transfer(0, crypto.Address{19: 1})
-		if err := c.nodes[0].driver.submit(t.Context(), last); err != nil {
-			t.Fatal(err)
-		}
+		c.submit(0, last)
 	}
 	// As if it had been taken under other rules.
 	far := crypto.Hash{9}
@@ -119,16 +117,11 @@ func TestSentBeforePeers(t *testing.T) {
 	c := newCluster(t, 4, 1, nil)
 	c.start(4)
 	tx := c.transfer(0, crypto.Address{19: 1})
-	if err := c.nodes[4].driver.submit(t.Context(), tx); err != nil {
-		t.Fatal(err)
-	}
+	c.submit(4, tx)
 	for i := range 4 {
 		c.start(i)
 	}
 	for i := range 5 {
-		c.await("the transaction is final", func() bool {
-			_, _, _, _, err := c.nodes[i].driver.ledger.Transaction(tx.Hash())
-			return err == nil
-		})
+		c.await("the transaction is final", func() bool { return c.final(i, tx) })
 	}
 }

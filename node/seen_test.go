@@ -73,9 +73,7 @@ func TestSeen(t *testing.T) {
 	}
 	early := c.transfer(1, crypto.Address{19: 1})
 	late := c.transfer(1, crypto.Address{19: 1})
-	if err := c.nodes[0].driver.submit(t.Context(), late); err != nil {
-		t.Fatal(err)
-	}
+	c.submit(0, late)
 	for _, r := range c.nodes { // gossip, too early for a peer, would not come again: nobody announces what has a gap
 		if err := r.driver.pool.Add(late, false); err != nil && !errors.Is(err, chain.ErrAlreadyKnown) {
 			t.Fatal(err)
@@ -97,9 +95,7 @@ func TestSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	see(0, only, []string{"node0 gapped"}, []string{"node1 "}, []string{"node2 ", "node3 "})
-	if err := c.nodes[0].driver.submit(t.Context(), early); err != nil {
-		t.Fatal(err)
-	}
+	c.submit(0, early)
 	c.await("seen at least", func() bool {
 		s := c.nodes[1].driver.seen(t.Context(), early.Hash())
 		return s != nil && len(s.By) == 2 && len(s.NotReached) == 2
@@ -116,9 +112,7 @@ func TestSeenIsBounded(t *testing.T) {
 	var txs []*types.Transaction
 	for range 60 {
 		tx := c.transfer(0, crypto.Address{19: 1})
-		if err := d.submit(t.Context(), tx); err != nil {
-			t.Fatal(err)
-		}
+		c.submit(0, tx)
 		txs = append(txs, tx)
 	}
 	first := d.seen(t.Context(), txs[0].Hash())

@@ -149,9 +149,7 @@ func (c *cluster) killedAfterVote(spoil func(t *testing.T, data, earlier string)
 		c.t.Fatal(err)
 	}
 	before := r.store.Written()
-	if err := r.driver.submit(c.t.Context(), c.sign(testKey(4), crypto.Address{19: 9}, 1, 21_000, nil)); err != nil {
-		c.t.Fatal(err)
-	}
+	c.submit(3, c.sign(testKey(4), crypto.Address{19: 9}, 1, 21_000, nil))
 	c.await("node 3 gives the view up", func() bool {
 		nullified := false
 		if err := r.store.Records(func(_, value []byte) error {
