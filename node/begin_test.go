@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,11 +129,11 @@ func TestObserversAreNotAsked(t *testing.T) {
 				d.deliver(t.Context(), &viewReport{era: now, from: from, view: 5, signs: tc.signs})
 			}
 		}
-		done := make(chan int, 1)
-		d.deliver(t.Context(), func() { done <- d.core.Status().Reports })
-		if got := <-done; got != tc.want {
-			t.Errorf("members that sign %t: %d reports count, want %d", tc.signs, got, tc.want)
-		}
+		c.own(0, func(d *driver) {
+			if got := d.core.Status().Reports; got != tc.want {
+				t.Errorf("members that sign %t: %d reports count, want %d", tc.signs, got, tc.want)
+			}
+		})
 	}
 }
 
@@ -149,18 +148,14 @@ func TestBeganTogether(t *testing.T) {
 	now := d.era.Load()
 	tell := func(views ...uint64) {
 		t.Helper()
-		done := make(chan error, 1)
-		d.deliver(t.Context(), func() {
+		c.own(0, func(d *driver) {
 			d.beginners = nil
-			var err error
 			for i, v := range views {
-				err = errors.Join(err, d.beganTogether(&viewReport{era: now, from: i + 1, view: v}))
+				if err := d.beganTogether(&viewReport{era: now, from: i + 1, view: v}); err != nil {
+					t.Error(err)
+				}
 			}
-			done <- err
 		})
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
 	}
 	for _, views := range [][]uint64{{1, 1}, {1, 1, 2}, {5, 1, 1}, {2, 2, 2}} {
 		tell(views...)

@@ -11,15 +11,7 @@ import (
 // setClock sets a running node's wall clock wrong.
 func (c *cluster) setClock(i int, ahead time.Duration) {
 	c.t.Helper()
-	d := c.nodes[i].driver
-	done := make(chan struct{})
-	if !d.deliver(c.t.Context(), func() {
-		d.calendar = func() time.Time { return time.Now().Add(ahead) }
-		close(done)
-	}) {
-		c.t.Fatal("not delivered")
-	}
-	<-done
+	c.own(i, func(d *driver) { d.calendar = func() time.Time { return time.Now().Add(ahead) } })
 }
 
 // view is where a node's consensus is.

@@ -271,6 +271,20 @@ func (c *cluster) final(i int, tx *types.Transaction) bool {
 
 func (c *cluster) height(i int) uint64 { return c.nodes[i].driver.ledger.HeadInfo().Height }
 
+// own runs do on the owner goroutine of node i and waits for it.
+func (c *cluster) own(i int, do func(d *driver)) {
+	c.t.Helper()
+	d, done := c.nodes[i].driver, make(chan struct{})
+	if !d.deliver(c.t.Context(), func() { defer close(done); do(d) }) {
+		c.t.Fatal("the driver takes nothing")
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		c.t.Fatalf("the driver did not come to it within %s", patience)
+	}
+}
+
 // sameChain compares the blocks of all running nodes up to the lowest head.
 func (c *cluster) sameChain() {
 	c.t.Helper()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"math/big"
 	"testing"
 
@@ -21,7 +20,6 @@ import (
 func TestMissingParts(t *testing.T) {
 	t.Parallel()
 	c := one(t, 0, nil)
-	d := c.nodes[0].driver
 	extra := chain.Extra{Version: chain.ExtraVersion, View: 3, TimestampMillis: 1}
 	orphan := types.NewBlockWithHeader(&types.Header{ParentHash: crypto.Hash{8}, Number: big.NewInt(9), Extra: extra.Encode(), Difficulty: new(big.Int), BaseFee: new(big.Int)})
 	for name, tc := range map[string]struct {
@@ -32,21 +30,15 @@ func TestMissingParts(t *testing.T) {
 		"no body":   {crypto.Hash{7}, nil, consensus.ExecutionNoBody},
 		"no parent": {orphan.Hash(), orphan, consensus.ExecutionMissing},
 	} {
-		done := make(chan []consensus.Event, 1)
-		d.deliver(t.Context(), func() {
+		c.own(0, func(d *driver) {
 			if tc.put != nil {
 				d.bodies.put(tc.put)
 			}
 			events, err := d.execute(tc.hash)
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
+			if err != nil || len(events) != 1 || events[0].(consensus.Executed).Status != tc.want {
+				t.Errorf("%s: %+v, %v, want status %d", name, events, err, tc.want)
 			}
-			done <- events
 		})
-		events := <-done
-		if len(events) != 1 || events[0].(consensus.Executed).Status != tc.want {
-			t.Errorf("%s: %+v, want status %d", name, events, tc.want)
-		}
 	}
 }
 
@@ -57,24 +49,21 @@ func TestCommitOfTrimmed(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, 0, nil)
 	c.start(0) // alone: nothing becomes final by itself
-	d := c.nodes[0].driver
-	done := make(chan error, 1)
-	d.deliver(t.Context(), func() {
+	c.own(0, func(d *driver) {
 		parent := d.ledger.HeadInfo().Hash
 		for view := uint64(1); view <= 2; view++ {
 			ev, err := d.build(&consensus.BuildRequest{View: view, ParentView: view - 1, Parent: parent, MinTimestamp: d.wall() + 10_000*int64(view)})
 			if built, ok := ev.(consensus.Built); err != nil || !ok || built.Failed {
-				done <- fmt.Errorf("build: %+v, %w", ev, err)
+				t.Errorf("build: %+v, %v", ev, err)
 				return
 			}
 			parent = ev.(consensus.Built).Block.Hash
 		}
 		d.ledger.Trim()
-		done <- d.commit(&consensus.Certificate{Subject: consensus.Subject{Kind: consensus.Finalize, View: 2, ParentView: 1, Block: parent}})
+		if err := d.commit(&consensus.Certificate{Subject: consensus.Subject{Kind: consensus.Finalize, View: 2, ParentView: 1, Block: parent}}); err != nil {
+			t.Error(err)
+		}
 	})
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 	if h := c.height(0); h != 2 {
 		t.Errorf("height %d, want 2", h)
 	}

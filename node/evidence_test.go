@@ -26,10 +26,9 @@ import (
 // two blocks of a view to come, and tell everybody.
 func (c *cluster) equivocate(i int) (view uint64) {
 	c.t.Helper()
-	d := c.nodes[i].driver
-	done := make(chan uint64, 1)
-	d.deliver(c.t.Context(), func() {
-		now, view := d.era.Load(), d.core.Status().View+2
+	c.own(i, func(d *driver) {
+		now := d.era.Load()
+		view = d.core.Status().View + 2
 		for b := byte(1); b <= 2; b++ {
 			v := consensus.Vote{Signer: uint16(now.self), Subject: consensus.Subject{
 				Kind: consensus.Finalize, Epoch: now.epoch, View: view, ParentView: view - 1, Block: crypto.Hash{b},
@@ -42,9 +41,8 @@ func (c *cluster) equivocate(i int) (view uint64) {
 				}
 			}
 		}
-		done <- view
 	})
-	return <-done
+	return view
 }
 
 // ask answers the result of a JSON-RPC method of node i over HTTP.

@@ -28,20 +28,6 @@ import (
 // call the driver where the mistake was, because a network of honest nodes rarely
 // comes by.
 
-// own runs do on the owner goroutine of node i and waits for it.
-func (c *cluster) own(i int, do func(d *driver)) {
-	c.t.Helper()
-	d, done := c.nodes[i].driver, make(chan struct{})
-	if !d.deliver(c.t.Context(), func() { defer close(done); do(d) }) {
-		c.t.Fatal("the driver takes nothing")
-	}
-	select {
-	case <-done:
-	case <-time.After(patience):
-		c.t.Fatalf("the driver did not come to it within %s", patience)
-	}
-}
-
 // signed counts the finalizations of an epoch, as node at has them, and those
 // that node i has signed.
 func (c *cluster) signed(at, i int, epoch uint32) (all, own int) {
@@ -89,16 +75,11 @@ func TestSilenceOutlivesEpoch(t *testing.T) {
 			c.start(3)
 		},
 		"no space": func(c *cluster) {
-			c.own(3, func(d *driver) {
-				free, err := d.store.FreeBytes()
-				if err != nil {
-					c.t.Error(err)
-				}
-				d.reserve = free + free/2 // no votes; below half of it nothing is followed either
-				if err := d.watchSpace(); err != nil {
-					c.t.Error(err)
-				}
-			})
+			free, err := c.nodes[3].store.FreeBytes()
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			c.reserveOf(3, free+free/2) // no votes; below half of it nothing is followed either
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

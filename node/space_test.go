@@ -17,14 +17,12 @@ const moreThanAnyDisk = 1 << 24
 // reserveOf sets what a running node keeps free, and has it look at the disk.
 func (c *cluster) reserveOf(i int, bytes uint64) {
 	c.t.Helper()
-	d := c.nodes[i].driver
-	done := make(chan error, 1)
-	if !d.deliver(c.t.Context(), func() { d.reserve = bytes; done <- d.watchSpace() }) {
-		c.t.Fatal("not delivered")
-	}
-	if err := <-done; err != nil {
-		c.t.Fatal(err)
-	}
+	c.own(i, func(d *driver) {
+		d.reserve = bytes
+		if err := d.watchSpace(); err != nil {
+			c.t.Error(err)
+		}
+	})
 }
 
 // readsOnlyAt checks that a node neither follows nor takes transactions, says so,
