@@ -39,15 +39,7 @@ func TestCopiedKey(t *testing.T) {
 		p := c.nodes[0].presence(t.Context(), c.ids[3:])[0]
 		return p.Connected && p.Answered && !p.Signs
 	})
-	c.payUntil(0, "node 3 votes again", func() bool { return c.votes(3) })
-	c.needed(3, 1)
-	c.stop(3)
-	c.start(3)
-	if !c.votes(3) {
-		t.Errorf("a plain restart after it observes again: %+v", c.nodes[3].Status())
-	}
-	c.noEvidence()
-	c.sameChain()
+	c.votesAgain(1)
 }
 
 // TestCopiedKeysBegin: a network whose keys all came by hand begins by itself,

@@ -122,15 +122,7 @@ func TestLostVote(t *testing.T) {
 			for i := range 3 {
 				c.start(i)
 			}
-			c.payUntil(0, "node 3 votes again", func() bool { return c.votes(3) })
-			c.needed(3, 1)
-			c.stop(3)
-			c.start(3)
-			if !c.votes(3) {
-				t.Errorf("a plain restart after it observes again: %+v", c.nodes[3].Status())
-			}
-			c.noEvidence()
-			c.sameChain()
+			c.votesAgain(1)
 		})
 	}
 }
