@@ -74,10 +74,10 @@ func TestLastTry(t *testing.T) {
 	}
 }
 
-// TestHungPeer: a peer that is connected and answers nothing is not asked first
-// for every block of a walk.
-func TestHungPeer(t *testing.T) {
-	t.Parallel()
+// besideHung is a full node, 1, beside the validator that answers it and a peer
+// that leaves its requests of a name unanswered.
+func besideHung(t *testing.T, name string) *cluster {
+	t.Helper()
 	c := newCluster(t, 1, 1, nil)
 	c.start(0)
 	c.start(1)
@@ -86,9 +86,17 @@ func TestHungPeer(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	c.liar(p2p.Handlers{Requests: map[string]p2p.Request{requestBlock: hangs}}, 1)
+	c.liar(p2p.Handlers{Requests: map[string]p2p.Request{name: hangs}}, 1)
+	c.await("node 1 has both peers", func() bool { return len(c.nodes[1].driver.askable()) == 2 })
+	return c
+}
+
+// TestHungPeer: a peer that is connected and answers nothing is not asked first
+// for every block of a walk.
+func TestHungPeer(t *testing.T) {
+	t.Parallel()
+	c := besideHung(t, requestBlock)
 	d, honest := c.nodes[1].driver, c.nodes[0].host.ID()
-	c.await("node 1 has both peers", func() bool { return len(d.askable()) == 2 })
 	for _, p := range d.askable() {
 		if p != honest {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

@@ -446,16 +446,7 @@ func TestClaimedHeight(t *testing.T) {
 // others tell: a full node would be as far behind as it waits.
 func TestSilentStatus(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, 1, nil)
-	c.start(0)
-	c.start(1)
-	c.pay(0, 0, 0, 1)
-	silent := func(ctx context.Context, _ peer.ID, _ []byte) ([]byte, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	c.liar(p2p.Handlers{Requests: map[string]p2p.Request{requestStatus: silent}}, 1)
-	c.await("node 1 has both peers", func() bool { return len(c.nodes[1].driver.askable()) == 2 })
+	c := besideHung(t, requestStatus)
 	var took []time.Duration
 	for range 5 { // one that waits for the silent peer takes fetchWait each time; a busy machine may once
 		begun := time.Now()
