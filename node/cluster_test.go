@@ -138,8 +138,9 @@ func (c *cluster) start(i int) {
 	c.t.Cleanup(func() { c.stop(i) })
 }
 
-// tryStart is start for a node that may refuse.
-func (c *cluster) tryStart(i int) error {
+// config is that of node i with ports from the kernel; its bootnode is one that
+// runs.
+func (c *cluster) config(i int) Config {
 	cfg := DefaultConfig(c.homes[i])
 	cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
 	cfg.RPC.Listen, cfg.Store.CacheMiB = "127.0.0.1:0", 8
@@ -149,6 +150,12 @@ func (c *cluster) tryStart(i int) error {
 			break
 		}
 	}
+	return cfg
+}
+
+// tryStart is start for a node that may refuse.
+func (c *cluster) tryStart(i int) error {
+	cfg := c.config(i)
 	if c.tune != nil {
 		c.tune(i, &cfg)
 	}
@@ -388,8 +395,7 @@ func TestAllRestart(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	c := one(t, 0, nil)
-	cfg := DefaultConfig(c.homes[0])
-	cfg.P2P.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
+	cfg := c.config(0)
 	open := func(change func(*Config)) error {
 		t.Helper()
 		other := cfg

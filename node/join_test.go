@@ -24,10 +24,7 @@ import (
 // node was opened.
 func runUntil(t *testing.T, c *cluster, i int, change func(*Config), check func(*Node) bool) (opened int) {
 	t.Helper()
-	cfg := DefaultConfig(c.homes[i])
-	cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
-	cfg.RPC.Listen, cfg.Store.CacheMiB = "127.0.0.1:0", 8
-	cfg.P2P.Bootnodes = []string{c.nodes[0].Addrs()[0]}
+	cfg := c.config(i)
 	change(&cfg)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
@@ -220,9 +217,7 @@ func TestCarriedOver(t *testing.T) {
 	// Empty ledgers alone take a snapshot of so little: this one is as if the
 	// gain were enough.
 	joinInto(t, c, 1)
-	cfg := DefaultConfig(c.homes[1])
-	cfg.P2P.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
-	n, err := Open(cfg, slog.New(slog.DiscardHandler))
+	n, err := Open(c.config(1), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,9 +320,8 @@ func TestTrustedOwn(t *testing.T) {
 		fmt.Sprintf("0:%s", other):                    blocksync.ErrTrusted,
 		fmt.Sprintf("0:%s", genesisHash):              nil,
 	} {
-		cfg := DefaultConfig(c.homes[0])
-		cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
-		cfg.RPC.Listen, cfg.Store.CacheMiB, cfg.Sync.Trusted = "127.0.0.1:0", 8, trusted
+		cfg := c.config(0)
+		cfg.Sync.Trusted = trusted
 		n, err := Open(cfg, slog.New(slog.DiscardHandler))
 		if err == nil {
 			err = n.Close()

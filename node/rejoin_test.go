@@ -19,10 +19,8 @@ import (
 // has a snapshot, which it takes for a gain of a few blocks.
 func (c *cluster) rejoin(i int, log io.Writer) (opened <-chan *Node, done <-chan error, stop context.CancelFunc) {
 	c.t.Helper()
-	cfg := DefaultConfig(c.homes[i])
-	cfg.P2P.Listen, cfg.P2P.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, false
-	cfg.RPC.Listen, cfg.Store.CacheMiB, cfg.Sync.Mode = "127.0.0.1:0", 8, SyncSnapshot
-	cfg.P2P.Bootnodes = []string{c.nodes[0].Addrs()[0], c.nodes[1].Addrs()[0]}
+	cfg := c.config(i)
+	cfg.Sync.Mode, cfg.P2P.Bootnodes = SyncSnapshot, append(cfg.P2P.Bootnodes, c.nodes[1].Addrs()[0])
 	ctx, stop := context.WithCancel(context.Background())
 	nodes, ended := make(chan *Node, 8), make(chan error, 1)
 	go func() {
