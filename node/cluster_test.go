@@ -236,13 +236,19 @@ func (c *cluster) transfer(k int, to crypto.Address) *types.Transaction {
 // sign signs the next transaction of a funded key.
 func (c *cluster) sign(key *crypto.PrivateKey, to crypto.Address, wei int64, gas uint64, data []byte) *types.Transaction {
 	c.t.Helper()
-	id := new(big.Int).SetUint64(c.spec.ChainID)
-	signer := types.LatestSignerForChainID(id)
-	tx := types.NewTx(&types.DynamicFeeTx{
-		ChainID: id, Nonce: c.nonce[key.Address()], To: &to, Value: big.NewInt(wei), Gas: gas, Data: data,
+	nonce := c.nonce[key.Address()]
+	c.nonce[key.Address()]++
+	return c.signAs(key, &types.DynamicFeeTx{
+		Nonce: nonce, To: &to, Value: big.NewInt(wei), Gas: gas, Data: data,
 		GasFeeCap: big.NewInt(10_000_000_000), GasTipCap: big.NewInt(1),
 	})
-	c.nonce[key.Address()]++
+}
+
+// signAs signs a transaction of this chain as it stands.
+func (c *cluster) signAs(key *crypto.PrivateKey, of *types.DynamicFeeTx) *types.Transaction {
+	c.t.Helper()
+	of.ChainID = new(big.Int).SetUint64(c.spec.ChainID)
+	signer, tx := types.LatestSignerForChainID(of.ChainID), types.NewTx(of)
 	sig := key.Sign(signer.Hash(tx))
 	tx, err := tx.WithSignature(signer, sig[:])
 	if err != nil {

@@ -42,15 +42,10 @@ func TestOwnAfterGossip(t *testing.T) {
 		}
 	}
 	// Replaced by one that gossip brings.
-	better := types.NewTx(&types.DynamicFeeTx{
-		ChainID: tx.ChainId(), Nonce: tx.Nonce(), To: tx.To(), Value: tx.Value(), Gas: tx.Gas(),
+	better := c.signAs(c.keys[0], &types.DynamicFeeTx{
+		Nonce: tx.Nonce(), To: tx.To(), Value: tx.Value(), Gas: tx.Gas(),
 		GasFeeCap: tx.GasPrice().Lsh(tx.GasPrice(), 1), GasTipCap: tx.GasTipCap().Lsh(tx.GasTipCap(), 1),
 	})
-	sig := c.keys[0].Sign(d.signer.Hash(better))
-	better, err := better.WithSignature(d.signer, sig[:])
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := d.pool.Add(better, false); err != nil {
 		t.Fatal(err)
 	}

@@ -231,20 +231,10 @@ func TestLocalsAreForgotten(t *testing.T) {
 			t.Fatalf("%s: %d on disk, %d in memory, want these %d", what, len(onDisk), inMemory, len(want))
 		}
 	}
-	key := c.keys[0]
 	priced := func(gwei int64) *types.Transaction {
-		id := new(big.Int).SetUint64(c.spec.ChainID)
-		signer := types.LatestSignerForChainID(id)
-		tx := types.NewTx(&types.DynamicFeeTx{
-			ChainID: id, To: &crypto.Address{19: 9}, Value: big.NewInt(1), Gas: 21_000,
-			GasFeeCap: big.NewInt(gwei * 1e9), GasTipCap: big.NewInt(gwei),
+		return c.signAs(c.keys[0], &types.DynamicFeeTx{
+			To: &crypto.Address{19: 9}, Value: big.NewInt(1), Gas: 21_000, GasFeeCap: big.NewInt(gwei * 1e9), GasTipCap: big.NewInt(gwei),
 		})
-		sig := key.Sign(signer.Hash(tx))
-		tx, err := tx.WithSignature(signer, sig[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return tx
 	}
 	first, second, cheap := priced(10), priced(20), priced(11)
 	submit := func(tx *types.Transaction) error { return d.submit(context.Background(), tx) }
