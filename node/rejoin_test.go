@@ -112,11 +112,7 @@ func TestValidatorRejoins(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("the validator: %v", err)
 	}
-	for _, i := range []int{0, 1} {
-		if kept, err := c.nodes[i].driver.evidence(); err != nil || len(kept) > 0 {
-			t.Errorf("node %d: evidence %v, %v", i, kept, err)
-		}
-	}
+	c.noEvidence()
 }
 
 // TestComesBack: a validator that stands aside votes again as soon as its head is
