@@ -12,26 +12,33 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"cairn/crypto"
+	"cairn/genesis"
 	"cairn/ledger/store"
 )
 
-// checked runs Check on a database and answers what it found.
+// findings runs Check on an open database and answers what it found.
+func findings(t *testing.T, st *store.Store, spec *genesis.Spec) (found []string, result CheckResult, err error) {
+	t.Helper()
+	result, err = Check(t.Context(), st, spec, CheckOptions{
+		Finding:  func(text string) { found = append(found, text) },
+		Note:     func(text string) { t.Logf("note: %s", text) },
+		Progress: func(string, uint64, uint64) {},
+	})
+	return found, result, err
+}
+
+// checked is findings of a database of node 0, which is stopped.
 func checked(t *testing.T, c *cluster, data string) ([]string, CheckResult) {
 	t.Helper()
 	h, err := OpenHome(c.homes[0], data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var findings []string
-	result, err := Check(t.Context(), h.Store, h.Spec, CheckOptions{
-		Finding:  func(text string) { findings = append(findings, text) },
-		Note:     func(text string) { t.Logf("note: %s", text) },
-		Progress: func(string, uint64, uint64) {},
-	})
+	found, result, err := findings(t, h.Store, h.Spec)
 	if err := errors.Join(err, h.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return findings, result
+	return found, result
 }
 
 // rows are the keys of a table, in order.

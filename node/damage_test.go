@@ -230,12 +230,7 @@ func (c *cluster) damageFound(where string) string {
 		c.named(where, err)
 		return err.Error()
 	}
-	var found []string
-	_, err = Check(c.t.Context(), h.Store, h.Spec, CheckOptions{
-		Finding:  func(text string) { found = append(found, text) },
-		Note:     func(string) {},
-		Progress: func(string, uint64, uint64) {},
-	})
+	found, _, err := findings(c.t, h.Store, h.Spec)
 	if err := errors.Join(err, h.Close()); err != nil {
 		c.named(where, err)
 		found = append(found, err.Error())

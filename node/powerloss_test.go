@@ -240,12 +240,7 @@ func keptVotes(st *store.Store, c *lighttest.Chain, p lossPoint) error {
 }
 
 func soundStore(t *testing.T, st *store.Store, c *lighttest.Chain) error {
-	var found []string
-	_, err := Check(t.Context(), st, c.Spec, CheckOptions{
-		Finding:  func(text string) { found = append(found, text) },
-		Note:     func(string) {},
-		Progress: func(string, uint64, uint64) {},
-	})
+	found, _, err := findings(t, st, c.Spec)
 	if err == nil && len(found) > 0 {
 		err = fmt.Errorf("db check: %q", found)
 	}
