@@ -36,6 +36,20 @@ func lossOptions(fs vfs.FS) store.Options {
 	return store.Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 64 << 10, MaxOpenFiles: 64}
 }
 
+// openLoss opens the database in a file system, and the ledger on it.
+func openLoss(t *testing.T, fs vfs.FS, c *lighttest.Chain) (*store.Store, *ledger.Ledger) {
+	t.Helper()
+	st, err := store.Open(lossDir, lossOptions(fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	live, err := ledger.Open(st, c.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st, live
+}
+
 // lossPoint is a file system after a power loss, and what had returned before.
 type lossPoint struct {
 	fs        *vfs.MemFS
@@ -130,14 +144,7 @@ func grow(t *testing.T, c *lighttest.Chain, mem *vfs.MemFS, write func(*vfs.MemF
 		}
 		return nil
 	})
-	st, err := store.Open(lossDir, lossOptions(storetest.FS(errorfs.Wrap(mem, observe))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	live, err := ledger.Open(st, c.Spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st, live := openLoss(t, storetest.FS(errorfs.Wrap(mem, observe)), c)
 	g.opened.Store(true)
 	for e, err := range archive.Stored(c.Store.View, 1, c.Ledger.HeadInfo().Height) {
 		if err != nil {

@@ -44,14 +44,7 @@ func TestPrune(t *testing.T) {
 	t.Parallel()
 	c := longChain(t)
 	fs := vfs.NewMem()
-	st, err := store.Open(lossDir, lossOptions(fs))
-	if err != nil {
-		t.Fatal(err)
-	}
-	live, err := ledger.Open(st, c.Spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st, live := openLoss(t, fs, c)
 	apply := func(to uint64) {
 		t.Helper()
 		err := archive.Apply(t.Context(), live, archive.Stored(c.Store.View, live.HeadInfo().Height+1, to), archive.Options{Prune: prunable, Progress: func(uint64) {}})
@@ -75,12 +68,7 @@ func TestPrune(t *testing.T) {
 			if err := st.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if st, err = store.Open(lossDir, lossOptions(fs)); err != nil {
-				t.Fatal(err)
-			}
-			if live, err = ledger.Open(st, c.Spec); err != nil {
-				t.Fatal(err)
-			}
+			st, live = openLoss(t, fs, c)
 		}
 		if err := soundStore(t, st, c); err != nil {
 			t.Error(err)
@@ -154,14 +142,7 @@ func TestPruneInterrupted(t *testing.T) {
 	t.Parallel()
 	c := longChain(t)
 	mem := vfs.NewCrashableMem()
-	st, err := store.Open(lossDir, lossOptions(mem))
-	if err != nil {
-		t.Fatal(err)
-	}
-	live, err := ledger.Open(st, c.Spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st, live := openLoss(t, mem, c)
 	head := c.Ledger.HeadInfo().Height
 	if err := archive.Apply(t.Context(), live, archive.Stored(c.Store.View, 1, head), archive.Options{Prune: prunable, Progress: func(uint64) {}}); err != nil {
 		t.Fatal(err)
@@ -193,14 +174,7 @@ func TestPruneInterrupted(t *testing.T) {
 	}
 	var want map[string]int
 	for i, fs := range clones {
-		st, err := store.Open(lossDir, lossOptions(fs))
-		if err != nil {
-			t.Fatal(err)
-		}
-		live, err := ledger.Open(st, c.Spec)
-		if err != nil {
-			t.Fatal(err)
-		}
+		st, live := openLoss(t, fs, c)
 		if err := soundStore(t, st, c); err != nil {
 			t.Errorf("power loss %d: %v", i, err)
 		}
