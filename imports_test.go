@@ -31,6 +31,7 @@ var arrows = map[string]struct {
 	"cairn/p2p":                      {[]string{"cairn/crypto"}, "p2p moves bytes: validation is a callback"},
 	"cairn/node/rpc":                 {[]string{"cairn/crypto", "cairn/genesis", "cairn/consensus", "cairn/ledger", "cairn/ledger/chain", "cairn/ledger/pool", "cairn/ledger/store"}, "JSON-RPC answers from the ledger and the pool; node hands it the rest"},
 	"cairn/node/fetch":               {nil, "what is asked for is nothing to who asks"},
+	"cairn/node/fetch/fetchtest":     {nil, "peers for tests answer what they are given"},
 	"cairn/node/blocksync":           {[]string{"cairn/crypto", "cairn/genesis", "cairn/consensus", "cairn/ledger", "cairn/ledger/chain", "cairn/light", "cairn/node/fetch"}, "block sync verifies and hands on: node reaches peers and applies"},
 	"cairn/node/statesync":           {[]string{"cairn/crypto", "cairn/genesis", "cairn/consensus", "cairn/ledger", "cairn/ledger/chain", "cairn/ledger/snapshot", "cairn/ledger/store", "cairn/light", "cairn/node/blocksync", "cairn/node/fetch"}, "a snapshot is moved without the node's parts: node switches over to it"},
 	"cairn/node/archive":             {[]string{"cairn/crypto", "cairn/consensus", "cairn/ledger", "cairn/ledger/chain", "cairn/ledger/store"}, "a stream of blocks is checked and applied without a network"},

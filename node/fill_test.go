@@ -2,17 +2,14 @@ package node
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"cairn/ledger"
 	"cairn/ledger/snapshot"
@@ -21,50 +18,9 @@ import (
 	"cairn/light/lighttest"
 	"cairn/node/blocksync"
 	"cairn/node/fetch"
+	"cairn/node/fetch/fetchtest"
 	"cairn/node/statesync"
 )
-
-// liars are peers in memory that serve one chain and its snapshot; the liar
-// says something else instead of receipts.
-type liars struct {
-	blocks blocksync.Server
-	states *statesync.Server
-	order  []peer.ID
-
-	mu   sync.Mutex
-	lie  func(honest []byte) []byte
-	told int
-	lied map[peer.ID]error
-}
-
-func (l *liars) Peers() []peer.ID { return slices.Clone(l.order) }
-
-func (l *liars) Request(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
-	serve := map[string]func(context.Context, []byte) ([]byte, error){
-		blocksync.RequestBlocks: l.blocks.Blocks, blocksync.RequestEpochs: l.blocks.Epochs, blocksync.RequestReceipts: l.blocks.Receipts,
-		statesync.RequestSnapshots: l.states.Snapshots, statesync.RequestAccounts: l.states.Accounts,
-		statesync.RequestSlots: l.states.Slots, statesync.RequestCode: l.states.Code,
-	}[name]
-	if serve == nil {
-		return nil, fmt.Errorf("request %q", name)
-	}
-	honest, err := serve(ctx, request)
-	if err != nil || p != "liar" || name != blocksync.RequestReceipts {
-		return honest, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.told++
-	return l.lie(honest), nil
-}
-
-func (l *liars) Lied(p peer.ID, _ string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lied[p] = err
-}
-
-func (l *liars) Failed(peer.ID, string, error) {}
 
 // receipt is what the bytes of a receipt hold.
 type receipt struct {
@@ -155,6 +111,8 @@ func TestReceiptLies(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	serve := (&blocksync.Server{Ledger: c.Ledger}).Requests()
+	maps.Copy(serve, states.Requests())
 	lighttest.Covered(t, blocksync.ReceiptsAnswer{}, map[string]any{"Blocks": receipt{}}, receiptLies())
 	lies := map[string]func(honest []byte) []byte{"no RLP": func([]byte) []byte { return []byte("junk") }}
 	for name, lie := range receiptLies() {
@@ -170,14 +128,16 @@ func TestReceiptLies(t *testing.T) {
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
 			for range 50 { // until the liar is the one who is asked
-				w := &liars{blocks: blocksync.Server{Ledger: c.Ledger}, states: states, order: []peer.ID{"liar", "honest"}, lie: lie, lied: map[peer.ID]error{}}
+				w := fetchtest.New(serve, 0, "liar", "honest")
+				told := w.Lies("liar", blocksync.RequestReceipts, func(honest []byte) ([]byte, bool) { return lie(honest), true })
 				fillFrom(t, c, w)
-				if w.lied["honest"] != nil {
-					t.Fatalf("the honest peer was held to have lied: %v", w.lied["honest"])
+				lied := w.Liars()
+				if lied["honest"] != nil {
+					t.Fatalf("the honest peer was held to have lied: %v", lied["honest"])
 				}
-				if w.told > 0 {
-					if w.told != 1 || w.lied["liar"] == nil {
-						t.Errorf("told %d times; held to have lied: %v", w.told, w.lied["liar"])
+				if told := told.Load(); told > 0 {
+					if told != 1 || lied["liar"] == nil {
+						t.Errorf("told %d times; held to have lied: %v", told, lied["liar"])
 					}
 					return
 				}
@@ -189,7 +149,7 @@ func TestReceiptLies(t *testing.T) {
 
 // fillFrom joins by a snapshot, fills the blocks below from peers, and compares
 // what is stored with the chain.
-func fillFrom(t *testing.T, c *lighttest.Chain, w *liars) {
+func fillFrom(t *testing.T, c *lighttest.Chain, w *fetchtest.Network) {
 	t.Helper()
 	start, err := light.FromGenesis(c.Spec)
 	if err != nil {

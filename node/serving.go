@@ -60,16 +60,14 @@ func newBulkLimiter(limit rate.Limit) *rate.Limiter {
 
 // requests adds what is served within the budget to the other requests.
 func (s *serving) requests(to map[string]p2p.Request) map[string]p2p.Request {
-	to[blocksync.RequestBlocks] = s.bulk(s.blocks.Blocks)
-	to[blocksync.RequestEpochs] = s.bulk(s.blocks.Epochs)
-	to[blocksync.RequestReceipts] = s.bulk(s.blocks.Receipts)
-	if s.states == nil {
-		return to
+	for name, answer := range s.blocks.Requests() {
+		to[name] = s.bulk(answer)
 	}
-	to[statesync.RequestSnapshots] = s.bulk(s.states.Snapshots)
-	to[statesync.RequestAccounts] = s.bulk(s.states.Accounts)
-	to[statesync.RequestSlots] = s.bulk(s.states.Slots)
-	to[statesync.RequestCode] = s.bulk(s.states.Code)
+	if s.states != nil {
+		for name, answer := range s.states.Requests() {
+			to[name] = s.bulk(answer)
+		}
+	}
 	return to
 }
 

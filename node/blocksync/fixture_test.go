@@ -3,9 +3,7 @@ package blocksync_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +19,7 @@ import (
 	"cairn/light/lighttest"
 	"cairn/node/blocksync"
 	"cairn/node/fetch"
+	"cairn/node/fetch/fetchtest"
 )
 
 func check(t testing.TB, err error) {
@@ -51,67 +50,10 @@ func grown(t testing.TB, blocks int) *lighttest.Chain {
 	return c
 }
 
-// world is peers in memory that answer from one chain, each as its answer
-// function says; nil = honestly.
-type world struct {
-	server  blocksync.Server
-	order   []peer.ID
-	answers map[peer.ID]func(ctx context.Context, name string, request, honest []byte) ([]byte, error)
-
-	mu     sync.Mutex
-	asked  map[peer.ID]int
-	lied   map[peer.ID]error
-	failed map[peer.ID]error
-}
-
-func newWorld(c *lighttest.Chain, peers ...peer.ID) *world {
-	return &world{
-		server: blocksync.Server{Ledger: c.Ledger}, order: peers,
-		answers: map[peer.ID]func(context.Context, string, []byte, []byte) ([]byte, error){},
-		asked:   map[peer.ID]int{}, lied: map[peer.ID]error{}, failed: map[peer.ID]error{},
-	}
-}
-
-func (w *world) Peers() []peer.ID {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.order)
-}
-
-func (w *world) Request(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
-	w.mu.Lock()
-	w.asked[p]++
-	answer := w.answers[p]
-	w.mu.Unlock()
-	time.Sleep(5 * time.Millisecond) // of the bubble: the way there and back
-	var honest []byte
-	var err error
-	switch name {
-	case blocksync.RequestBlocks:
-		honest, err = w.server.Blocks(ctx, request)
-	case blocksync.RequestEpochs:
-		honest, err = w.server.Epochs(ctx, request)
-	case blocksync.RequestReceipts:
-		honest, err = w.server.Receipts(ctx, request)
-	default:
-		err = fmt.Errorf("request %q", name)
-	}
-	if err != nil || answer == nil {
-		return honest, err
-	}
-	return answer(ctx, name, request, honest)
-}
-
-func (w *world) Lied(p peer.ID, _ string, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.lied[p] = err
-}
-
-func (w *world) Failed(p peer.ID, _ string, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failed[p] = err
+// newWorld is peers that answer from a ledger.
+func newWorld(l *ledger.Ledger, peers ...peer.ID) *fetchtest.Network {
+	server := blocksync.Server{Ledger: l}
+	return fetchtest.New(server.Requests(), 5*time.Millisecond, peers...)
 }
 
 // joiner is an empty ledger of the same network.
@@ -124,7 +66,7 @@ type joiner struct {
 	most   int           // blocks handed on at once
 }
 
-func newJoiner(t testing.TB, c *lighttest.Chain, w *world, pin *blocksync.Pin) *joiner {
+func newJoiner(t testing.TB, c *lighttest.Chain, w *fetchtest.Network, pin *blocksync.Pin) *joiner {
 	st, err := store.Open("/data/ledger", store.Options{FS: vfs.NewMem()})
 	check(t, err)
 	t.Cleanup(func() { check(t, st.Close()) })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -170,25 +169,15 @@ func TestLies(t *testing.T) {
 	refused := func(t *testing.T, name, request string, lie func(raw []byte) ([]byte, bool)) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(c, "liar", "honest")
-			var told atomic.Int32
-			w.answers["liar"] = func(_ context.Context, asked string, _, honest []byte) ([]byte, error) {
-				if asked != request {
-					return honest, nil
-				}
-				said, is := lie(honest)
-				if is {
-					told.Add(1)
-				}
-				return said, nil
-			}
+			w := newWorld(c.Ledger, "liar", "honest")
+			told := w.Lies("liar", request, lie)
 			j := newJoiner(t, c, w, nil)
 			if err := j.join(t.Context(), c); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			j.same(c)
-			if told.Load() == 0 || w.lied["liar"] == nil || w.lied["honest"] != nil {
-				t.Errorf("%s: told %d times; held to have lied: %v", name, told.Load(), w.lied)
+			if lied := w.Liars(); told.Load() == 0 || lied["liar"] == nil || lied["honest"] != nil {
+				t.Errorf("%s: told %d times; held to have lied: %v", name, told.Load(), lied)
 			}
 		})
 	}
@@ -260,8 +249,8 @@ func TestTooMuch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := grown(t, 12)
-		w := newWorld(c, "liar", "honest")
-		w.answers["liar"] = func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
+		w := newWorld(c.Ledger, "liar", "honest")
+		w.Answers("liar", func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 			if name != blocksync.RequestBlocks {
 				return honest, nil
 			}
@@ -271,11 +260,11 @@ func TestTooMuch(t *testing.T) {
 			}
 			a.Blocks[0].Body = make([]byte, 2<<20)
 			return fetch.Encode(a), nil
-		}
+		})
 		j := newJoiner(t, c, w, nil)
 		check(t, j.join(t.Context(), c))
 		j.same(c)
-		if err := w.lied["liar"]; !errors.Is(err, fetch.ErrUnasked) {
+		if err := w.Liars()["liar"]; !errors.Is(err, fetch.ErrUnasked) {
 			t.Errorf("lied: %v", err)
 		}
 	})

@@ -20,12 +20,12 @@ func TestJoin(t *testing.T) {
 	c := grown(t, 60)
 	for _, peers := range [][]peer.ID{{"a"}, {"a", "b", "c"}} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(c, peers...)
+			w := newWorld(c.Ledger, peers...)
 			j := newJoiner(t, c, w, nil)
 			check(t, j.join(t.Context(), c))
 			j.same(c)
 			for _, p := range peers {
-				if w.asked[p] == 0 {
+				if w.Asked(p) == 0 {
 					t.Errorf("%s of %d was never asked", p, len(peers))
 				}
 			}
@@ -42,20 +42,20 @@ func TestSlowAndSilent(t *testing.T) {
 	t.Parallel()
 	c := grown(t, 60)
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(c, "silent", "slow", "broken", "good")
-		w.answers["silent"] = func(ctx context.Context, _ string, _, _ []byte) ([]byte, error) {
+		w := newWorld(c.Ledger, "silent", "slow", "broken", "good")
+		w.Answers("silent", func(ctx context.Context, _ string, _, _ []byte) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		}
-		w.answers["slow"] = func(ctx context.Context, _ string, _, honest []byte) ([]byte, error) {
+		})
+		w.Answers("slow", func(ctx context.Context, _ string, _, honest []byte) ([]byte, error) {
 			select {
 			case <-time.After(15 * time.Second):
 				return honest, nil
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
-		}
-		w.answers["broken"] = func(context.Context, string, []byte, []byte) ([]byte, error) { return nil, errGone }
+		})
+		w.Answers("broken", func(context.Context, string, []byte, []byte) ([]byte, error) { return nil, errGone })
 		j := newJoiner(t, c, w, nil)
 		begun := time.Now()
 		check(t, j.join(t.Context(), c))
@@ -63,11 +63,11 @@ func TestSlowAndSilent(t *testing.T) {
 		if took := time.Since(begun); took > 20*time.Second {
 			t.Errorf("took %s", took)
 		}
-		if len(w.lied) > 0 {
-			t.Errorf("who is slow has not lied: %v", w.lied)
+		if len(w.Liars()) > 0 {
+			t.Errorf("who is slow has not lied: %v", w.Liars())
 		}
-		if !errors.Is(w.failed["broken"], errGone) {
-			t.Errorf("the broken peer: %v", w.failed["broken"])
+		if !errors.Is(w.Failures()["broken"], errGone) {
+			t.Errorf("the broken peer: %v", w.Failures()["broken"])
 		}
 	})
 }
@@ -78,13 +78,13 @@ func TestPeerGone(t *testing.T) {
 	t.Parallel()
 	c := grown(t, 60)
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(c, "first")
-		w.answers["first"] = func(_ context.Context, _ string, request, honest []byte) ([]byte, error) {
+		w := newWorld(c.Ledger, "first")
+		w.Answers("first", func(_ context.Context, _ string, request, honest []byte) ([]byte, error) {
 			if q, err := blocksync.DecodeBlocksRequest(request); err == nil && q.From > 20 {
 				return nil, errGone
 			}
 			return honest, nil
-		}
+		})
 		j := newJoiner(t, c, w, nil)
 		if err := j.join(t.Context(), c); !errors.Is(err, fetch.ErrNobody) || !errors.Is(err, errGone) {
 			t.Fatalf("with nobody left: %v", err)
@@ -93,7 +93,7 @@ func TestPeerGone(t *testing.T) {
 		if at == 0 || at == c.Ledger.HeadInfo().Height {
 			t.Fatalf("at height %d, the peer was gone above 20", at)
 		}
-		w.order = append(w.order, "second")
+		w.Set("first", "second")
 		check(t, j.join(t.Context(), c))
 		j.same(c)
 	})
@@ -105,27 +105,27 @@ func TestHave(t *testing.T) {
 	t.Parallel()
 	c := grown(t, 30)
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(c, "low", "empty", "good")
-		w.answers["low"] = func(context.Context, string, []byte, []byte) ([]byte, error) {
+		w := newWorld(c.Ledger, "low", "empty", "good")
+		w.Answers("low", func(context.Context, string, []byte, []byte) ([]byte, error) {
 			return nil, errors.New("asked for what it does not have")
-		}
-		w.answers["empty"] = func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
+		})
+		w.Answers("empty", func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 			if name == blocksync.RequestEpochs {
 				return honest, nil
 			}
 			return fetch.Encode(&blocksync.BlocksAnswer{}), nil
-		}
+		})
 		j := newJoiner(t, c, w, nil)
 		_, epoch := c.Ledger.Validators()
-		w.order = []peer.ID{"good"}
+		w.Set("good")
 		check(t, j.sets.Walk(t.Context(), j.pool, epoch, nil))
-		w.order = []peer.ID{"low", "empty", "good"}
+		w.Set("low", "empty", "good")
 		cfg := j.config()
 		cfg.Have = func(p peer.ID) (uint64, bool) { return 0, p == "low" }
 		check(t, blocksync.Run(t.Context(), cfg, 1, c.Ledger.HeadInfo().Height))
 		j.same(c)
-		if w.asked["low"] > 0 || len(w.lied) > 0 || w.asked["empty"] == 0 {
-			t.Errorf("asked %v, lied %v", w.asked, w.lied)
+		if w.Asked("low") > 0 || len(w.Liars()) > 0 || w.Asked("empty") == 0 {
+			t.Errorf("asked the low one %d times, the empty one %d times, lied %v", w.Asked("low"), w.Asked("empty"), w.Liars())
 		}
 	})
 }
@@ -136,7 +136,7 @@ func TestApplyFails(t *testing.T) {
 	t.Parallel()
 	c := grown(t, 30)
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(c, "a", "b")
+		w := newWorld(c.Ledger, "a", "b")
 		j := newJoiner(t, c, w, nil)
 		_, epoch := c.Ledger.Validators()
 		check(t, j.sets.Walk(t.Context(), j.pool, epoch, nil))
@@ -156,7 +156,7 @@ func TestUnknownSets(t *testing.T) {
 	end, err := c.Ledger.EpochEnd(0)
 	check(t, err)
 	synctest.Test(t, func(t *testing.T) {
-		j := newJoiner(t, c, newWorld(c, "a"), nil)
+		j := newJoiner(t, c, newWorld(c.Ledger, "a"), nil)
 		check(t, blocksync.Run(t.Context(), j.config(), 1, end))
 		if at := j.ledger.HeadInfo().Height; at != end {
 			t.Errorf("at %d, the epoch ended at %d", at, end)
@@ -175,14 +175,14 @@ func TestPin(t *testing.T) {
 		hash, err := c.Ledger.HashByHeight(height)
 		check(t, err)
 		synctest.Test(t, func(t *testing.T) {
-			j := newJoiner(t, c, newWorld(c, "a"), &blocksync.Pin{Height: height, Hash: hash})
+			j := newJoiner(t, c, newWorld(c.Ledger, "a"), &blocksync.Pin{Height: height, Hash: hash})
 			check(t, j.join(t.Context(), c))
 			j.same(c)
 			hash[0] ^= 1
-			w := newWorld(c, "a")
+			w := newWorld(c.Ledger, "a")
 			j = newJoiner(t, c, w, &blocksync.Pin{Height: height, Hash: hash})
-			if err := j.join(t.Context(), c); !errors.Is(err, blocksync.ErrTrusted) || !errors.Is(w.lied["a"], blocksync.ErrTrusted) {
-				t.Errorf("another hash at height %d: %v, %v", height, err, w.lied["a"])
+			if err := j.join(t.Context(), c); !errors.Is(err, blocksync.ErrTrusted) || !errors.Is(w.Liars()["a"], blocksync.ErrTrusted) {
+				t.Errorf("another hash at height %d: %v, %v", height, err, w.Liars()["a"])
 			}
 			if at := j.ledger.HeadInfo().Height; at >= height {
 				t.Errorf("kept up to %d, block %d is not the trusted one", at, height)

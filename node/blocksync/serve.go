@@ -18,6 +18,13 @@ type Server struct {
 	Ledger *ledger.Ledger
 }
 
+// Requests are the methods that answer, by the name of the request.
+func (s *Server) Requests() map[string]func(context.Context, []byte) ([]byte, error) {
+	return map[string]func(context.Context, []byte) ([]byte, error){
+		RequestBlocks: s.Blocks, RequestEpochs: s.Epochs, RequestReceipts: s.Receipts,
+	}
+}
+
 // notHere tells the plain answer that something is not here, or no more, from a
 // failure.
 func notHere(err error) bool {

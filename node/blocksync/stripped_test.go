@@ -79,15 +79,15 @@ func TestStripped(t *testing.T) {
 	c := grown(t, 120)
 	synctest.Test(t, func(t *testing.T) {
 		s := &stripper{t: t, chain: c, reach: 30, proofs: make(map[uint64]bool)}
-		w := newWorld(c, "stripper")
-		w.answers["stripper"] = s.answer
+		w := newWorld(c.Ledger, "stripper")
+		w.Answers("stripper", s.answer)
 		j := newJoiner(t, c, w, nil)
 		check(t, j.join(t.Context(), c))
 		if a, b := j.ledger.HeadInfo().Hash, c.Ledger.HeadInfo().Hash; a != b {
 			t.Fatalf("joined at %s, want %s", a, b)
 		}
-		if len(s.proofs) == 0 || len(w.lied) > 0 {
-			t.Fatalf("gave %v, lied %v", s.proofs, w.lied)
+		if len(s.proofs) == 0 || len(w.Liars()) > 0 {
+			t.Fatalf("gave %v, lied %v", s.proofs, w.Liars())
 		}
 		for h := range s.proofs {
 			if raw, err := j.ledger.Certificate(h); err != nil || len(raw) == 0 {
@@ -97,12 +97,11 @@ func TestStripped(t *testing.T) {
 		if raw, err := j.ledger.Certificate(c.Ledger.HeadInfo().Height); err != nil || len(raw) == 0 {
 			t.Errorf("the head has no finalization: %v", err)
 		}
-		from := newWorld(c, "joined")
-		from.server = blocksync.Server{Ledger: j.ledger}
+		from := newWorld(j.ledger, "joined")
 		second := newJoiner(t, c, from, nil)
 		check(t, second.join(t.Context(), c))
-		if a, b := second.ledger.HeadInfo().Hash, c.Ledger.HeadInfo().Hash; a != b || len(from.lied) > 0 {
-			t.Errorf("from the one that joined so: %s, want %s, lied %v", a, b, from.lied)
+		if a, b := second.ledger.HeadInfo().Hash, c.Ledger.HeadInfo().Hash; a != b || len(from.Liars()) > 0 {
+			t.Errorf("from the one that joined so: %s, want %s, lied %v", a, b, from.Liars())
 		}
 	})
 }
@@ -114,8 +113,8 @@ func TestStrippedLast(t *testing.T) {
 	c := grown(t, 120)
 	synctest.Test(t, func(t *testing.T) {
 		s := &stripper{t: t, chain: c, reach: 30, proofs: make(map[uint64]bool)}
-		w := newWorld(c, "stripper", "honest")
-		w.answers["stripper"] = s.answer
+		w := newWorld(c.Ledger, "stripper", "honest")
+		w.Answers("stripper", s.answer)
 		j := newJoiner(t, c, w, nil)
 		check(t, j.join(t.Context(), c))
 		if len(s.proofs) == 0 {
@@ -145,13 +144,13 @@ func TestUnproven(t *testing.T) {
 	}
 	c.Finalize(c.Build(b)) // one more than a proof reaches
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(c, "a", "b")
+		w := newWorld(c.Ledger, "a", "b")
 		j := newJoiner(t, c, w, nil)
 		if err := j.join(t.Context(), c); !errors.Is(err, fetch.ErrNobody) || !errors.Is(err, fetch.ErrAbsent) {
 			t.Errorf("%v", err)
 		}
-		if at := j.ledger.HeadInfo().Height; at != 1 || len(w.lied) > 0 {
-			t.Errorf("at height %d, lied %v", at, w.lied)
+		if at := j.ledger.HeadInfo().Height; at != 1 || len(w.Liars()) > 0 {
+			t.Errorf("at height %d, lied %v", at, w.Liars())
 		}
 	})
 }

@@ -1,13 +1,11 @@
 package statesync_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 	"cairn/light/lighttest"
 	"cairn/node/blocksync"
 	"cairn/node/fetch"
+	"cairn/node/fetch/fetchtest"
 	"cairn/node/statesync"
 )
 
@@ -33,23 +32,14 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// network is a chain with checkpoints, and peers in memory that serve them, each
-// as its answer function says; nil = honestly.
+// network is a chain with checkpoints, and peers in memory that serve them.
 type network struct {
-	t      testing.TB
-	chain  *lighttest.Chain
-	dir    *snapshot.Dir
-	fs     vfs.FS
-	blocks blocksync.Server
-	state  *statesync.Server
-
-	asking sync.WaitGroup // requests under way, also those that nobody waits for any more
-
-	mu      sync.Mutex
-	order   []peer.ID
-	answers map[peer.ID]func(name string, request, honest []byte) ([]byte, error)
-	asked   map[string]int // by peer/request
-	lied    map[peer.ID]error
+	*fetchtest.Network
+	t     testing.TB
+	chain *lighttest.Chain
+	dir   *snapshot.Dir
+	fs    vfs.FS
+	state *statesync.Server
 }
 
 const checkpoints = "/data/snapshots"
@@ -68,13 +58,13 @@ func newNetwork(t testing.TB, accounts int, peers ...peer.ID) *network {
 	}
 	dir, err := snapshot.OpenDir(checkpoints, store.Options{FS: fs}, 0)
 	check(t, err)
-	n := &network{
-		t: t, chain: c, dir: dir, fs: fs, blocks: blocksync.Server{Ledger: c.Ledger}, state: statesync.NewServer(dir, c.Ledger), order: peers,
-		answers: map[peer.ID]func(string, []byte, []byte) ([]byte, error){}, asked: map[string]int{}, lied: map[peer.ID]error{},
-	}
+	n := &network{t: t, chain: c, dir: dir, fs: fs, state: statesync.NewServer(dir, c.Ledger)}
+	serve := (&blocksync.Server{Ledger: c.Ledger}).Requests()
+	maps.Copy(serve, n.state.Requests())
+	n.Network = fetchtest.New(serve, time.Millisecond, peers...)
 	n.checkpoint()
 	t.Cleanup(func() {
-		n.asking.Wait()
+		n.Wait()
 		check(t, n.state.Close())
 		dir.Close()
 	})
@@ -99,59 +89,6 @@ func (n *network) checkpoint() uint64 {
 	n.dir.Close() // waits for it
 	check(n.t, failed)
 	return h
-}
-
-func (n *network) Peers() []peer.ID {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.order)
-}
-
-func (n *network) Request(ctx context.Context, p peer.ID, name string, request []byte) ([]byte, error) {
-	n.asking.Add(1)
-	defer n.asking.Done()
-	n.mu.Lock()
-	n.asked[string(p)+"/"+name]++
-	answer := n.answers[p]
-	n.mu.Unlock()
-	select {
-	case <-time.After(time.Millisecond): // of the bubble: the way there and back
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	serve := map[string]func(context.Context, []byte) ([]byte, error){
-		blocksync.RequestBlocks: n.blocks.Blocks, blocksync.RequestEpochs: n.blocks.Epochs,
-		statesync.RequestSnapshots: n.state.Snapshots, statesync.RequestAccounts: n.state.Accounts,
-		statesync.RequestSlots: n.state.Slots, statesync.RequestCode: n.state.Code,
-	}[name]
-	if serve == nil {
-		return nil, fmt.Errorf("request %q", name)
-	}
-	honest, err := serve(ctx, request)
-	if err != nil || answer == nil {
-		return honest, err
-	}
-	return answer(name, request, honest)
-}
-
-func (n *network) Lied(p peer.ID, _ string, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.lied[p] = err
-}
-
-func (n *network) Failed(peer.ID, string, error) {}
-
-func (n *network) liar(p peer.ID) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.lied[p]
-}
-
-func (n *network) count(p peer.ID, name string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.asked[string(p)+"/"+name]
 }
 
 // joiner is a node that joins, with a home on disk.

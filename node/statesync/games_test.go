@@ -36,12 +36,12 @@ func TestEndlessOffers(t *testing.T) {
 			n.pay(i, 1)
 		}
 		var offered atomic.Uint64
-		n.answers["offers"] = func(name string, _, _ []byte) ([]byte, error) {
+		n.Answers("offers", func(_ context.Context, name string, _, _ []byte) ([]byte, error) {
 			if name != statesync.RequestSnapshots {
 				return nil, nil
 			}
 			return fetch.Encode(&statesync.OffersAnswer{Offers: []statesync.Offer{n.offer(at + min(offered.Add(1), newer))}}), nil
-		}
+		})
 		j := newJoiner(t, n)
 		j.cfg.Patience(300 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -66,8 +66,8 @@ func TestOffBeat(t *testing.T) {
 		spec.Rules.CheckpointInterval = n.chain.Ledger.HeadInfo().Height + 1
 		j := newJoiner(t, n)
 		j.cfg.Spec = &spec
-		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) || !errors.Is(n.liar("offers"), fetch.ErrUnasked) {
-			t.Errorf("%v; lied: %v", err, n.liar("offers"))
+		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) || !errors.Is(n.Liars()["offers"], fetch.ErrUnasked) {
+			t.Errorf("%v; lied: %v", err, n.Liars()["offers"])
 		}
 		check(t, n.state.Close())
 	})
@@ -80,19 +80,19 @@ func TestSlowLook(t *testing.T) {
 		n := newNetwork(t, 300, "honest", "slow")
 		var looks, asked atomic.Int32
 		release := make(chan struct{})
-		n.answers["slow"] = func(name string, _, _ []byte) ([]byte, error) {
+		n.Answers("slow", func(_ context.Context, name string, _, _ []byte) ([]byte, error) {
 			if name == statesync.RequestSnapshots && looks.Add(1) > 1 {
 				<-release
 			}
 			return nil, errGone
-		}
-		n.answers["honest"] = func(name string, _, honest []byte) ([]byte, error) {
+		})
+		n.Answers("honest", func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 			if name == statesync.RequestAccounts {
 				asked.Add(1)
 				time.Sleep(200 * time.Millisecond) // in all ten times longer than until the second look
 			}
 			return honest, nil
-		}
+		})
 		j := newJoiner(t, n)
 		j.cfg.Look(50 * time.Millisecond)
 		done := make(chan error, 1)
@@ -120,7 +120,7 @@ func TestCrumbs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, 400, "crumbs")
 		at := n.chain.Ledger.HeadInfo().Height
-		n.answers["crumbs"] = func(name string, request, honest []byte) ([]byte, error) {
+		n.Answers("crumbs", func(_ context.Context, name string, request, honest []byte) ([]byte, error) {
 			if name != statesync.RequestAccounts {
 				return honest, nil
 			}
@@ -129,7 +129,7 @@ func TestCrumbs(t *testing.T) {
 			q.Bytes = 1
 			time.Sleep(200 * time.Millisecond)
 			return n.state.Accounts(t.Context(), fetch.Encode(q))
-		}
+		})
 		j := newJoiner(t, n)
 		j.cfg.Patience(time.Second)
 		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) {
@@ -202,7 +202,7 @@ func TestCrawl(t *testing.T) {
 			})
 			return fetch.Encode(a)
 		}
-		n.answers["crawls"] = func(name string, _, honest []byte) ([]byte, error) {
+		n.Answers("crawls", func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 			switch name {
 			case statesync.RequestSnapshots:
 				return only(newest, honest), nil
@@ -210,29 +210,28 @@ func TestCrawl(t *testing.T) {
 				time.Sleep(19 * time.Second) // three at once of 32 ranges: a fifth of them in a minute
 			}
 			return honest, nil
-		}
-		several := func(name string, _, honest []byte) ([]byte, error) {
+		})
+		several := func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 			if name == statesync.RequestSnapshots {
 				return only(old, honest), nil
 			}
 			return honest, nil
 		}
-		n.answers["a"], n.answers["b"] = several, several
+		n.Answers("a", several)
+		n.Answers("b", several)
 		j := newJoiner(t, n)
 		j.cfg.Patience(time.Minute)
 		j.cfg.Lone(0.5)
 		begun := time.Now()
 		time.AfterFunc(70*time.Second, func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			n.order = append(n.order, "a", "b")
+			n.Set("crawls", "a", "b")
 		})
 		height, err := statesync.Join(t.Context(), j.cfg)
 		check(t, err)
 		if took := time.Since(begun); height != old || took < 70*time.Second || took > 10*time.Minute {
 			t.Errorf("joined at %d after %s, several serve %d", height, took, old)
 		}
-		if n.count("crawls", statesync.RequestAccounts) == 0 {
+		if n.Asked("crawls", statesync.RequestAccounts) == 0 {
 			t.Error("the first was never asked")
 		}
 		check(t, n.state.Close())

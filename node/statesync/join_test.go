@@ -38,7 +38,7 @@ func TestJoin(t *testing.T) {
 		}
 		j.same(at)
 		for _, p := range []peer.ID{"a", "b", "c"} {
-			if n.count(p, statesync.RequestAccounts) == 0 {
+			if n.Asked(p, statesync.RequestAccounts) == 0 {
 				t.Errorf("%s was never asked for accounts", p)
 			}
 		}
@@ -57,7 +57,8 @@ func TestNothing(t *testing.T) {
 		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) {
 			t.Errorf("at the height of the checkpoint: %v", err)
 		}
-		j.cfg.Above, n.order = 0, nil
+		j.cfg.Above = 0
+		n.Set()
 		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) {
 			t.Errorf("without peers: %v", err)
 		}
@@ -76,7 +77,7 @@ func TestResume(t *testing.T) {
 		n := newNetwork(t, 400, "a")
 		at := n.chain.Ledger.HeadInfo().Height
 		count := func() int {
-			return n.count("a", statesync.RequestAccounts) + n.count("a", statesync.RequestSlots) + n.count("a", statesync.RequestCode)
+			return n.Asked("a", statesync.RequestAccounts) + n.Asked("a", statesync.RequestSlots) + n.Asked("a", statesync.RequestCode)
 		}
 		whole := newJoiner(t, n)
 		_, err := statesync.Join(t.Context(), whole.cfg)
@@ -86,14 +87,12 @@ func TestResume(t *testing.T) {
 		for kills := 0; ; kills++ {
 			ctx, kill := context.WithCancel(t.Context())
 			var answers atomic.Int32
-			n.mu.Lock()
-			n.answers["a"] = func(name string, _, honest []byte) ([]byte, error) {
+			n.Answers("a", func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 				if name != statesync.RequestSnapshots && answers.Add(1) == 9 {
 					kill()
 				}
 				return honest, nil
-			}
-			n.mu.Unlock()
+			})
 			_, err := statesync.Join(ctx, j.cfg)
 			kill()
 			if err == nil {
@@ -126,18 +125,18 @@ func TestServerKilled(t *testing.T) {
 		at := n.chain.Ledger.HeadInfo().Height
 		var left atomic.Int32
 		left.Store(4)
-		n.answers["dies"] = func(name string, _, honest []byte) ([]byte, error) {
+		n.Answers("dies", func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 			if left.Add(-1) < 0 {
 				return nil, errGone
 			}
 			return honest, nil
-		}
+		})
 		j := newJoiner(t, n)
 		_, err := statesync.Join(t.Context(), j.cfg)
 		check(t, err)
 		j.same(at)
-		if left.Load() > -1 || n.liar("dies") != nil {
-			t.Errorf("the peer was asked %d times after it died; lied: %v", -left.Load(), n.liar("dies"))
+		if left.Load() > -1 || n.Liars()["dies"] != nil {
+			t.Errorf("the peer was asked %d times after it died; lied: %v", -left.Load(), n.Liars()["dies"])
 		}
 		check(t, n.state.Close())
 	})
@@ -151,13 +150,14 @@ func TestStale(t *testing.T) {
 		n := newNetwork(t, 400, "a", "b")
 		old := n.chain.Ledger.HeadInfo().Height
 		var served atomic.Int32
-		serve := func(_ string, request, honest []byte) ([]byte, error) {
+		serve := func(_ context.Context, _ string, request, honest []byte) ([]byte, error) {
 			if q, err := statesync.DecodeRangeRequest(request); err == nil && q.Height == old && served.Add(1) > 10 {
 				return nil, nil
 			}
 			return honest, nil
 		}
-		n.answers["a"], n.answers["b"] = serve, serve
+		n.Answers("a", serve)
+		n.Answers("b", serve)
 		var newest uint64
 		moved := false
 		j := newJoiner(t, n)

@@ -1,9 +1,9 @@
 package statesync_test
 
 import (
+	"context"
 	"math/big"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -148,33 +148,21 @@ func TestLies(t *testing.T) {
 		at := n.chain.Ledger.HeadInfo().Height
 		refused := func(name, request string, lie func(raw []byte) ([]byte, bool)) {
 			t.Helper()
-			var told atomic.Int32
-			n.mu.Lock()
-			clear(n.lied)
-			n.answers["liar"] = func(asked string, _, honest []byte) ([]byte, error) {
-				if asked != request {
-					return honest, nil
-				}
-				said, is := lie(honest)
-				if is {
-					told.Add(1)
-				}
-				return said, nil
-			}
-			n.answers["honest"] = func(asked string, _, honest []byte) ([]byte, error) {
+			n.Forgive()
+			told := n.Lies("liar", request, lie)
+			n.Answers("honest", func(_ context.Context, asked string, _, honest []byte) ([]byte, error) {
 				if asked == request && request != statesync.RequestSnapshots && told.Load() == 0 {
 					return nil, nil // has it a little later: it is the liar who is asked
 				}
 				return honest, nil
-			}
-			n.mu.Unlock()
+			})
 			j := newJoiner(t, n)
 			if _, err := statesync.Join(t.Context(), j.cfg); err != nil {
 				t.Fatalf("%s: %s: %v", request, name, err)
 			}
 			j.same(at)
-			if told.Load() == 0 || n.liar("liar") == nil || n.liar("honest") != nil {
-				t.Errorf("%s: %s: told %d times; held to have lied: %v and %v", request, name, told.Load(), n.liar("liar"), n.liar("honest"))
+			if lied := n.Liars(); told.Load() == 0 || lied["liar"] == nil || lied["honest"] != nil {
+				t.Errorf("%s: %s: told %d times; held to have lied: %v", request, name, told.Load(), lied)
 			}
 		}
 		for name, lie := range offerLies(n) {

@@ -67,6 +67,13 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
+// Requests are the methods that answer, by the name of the request.
+func (s *Server) Requests() map[string]func(context.Context, []byte) ([]byte, error) {
+	return map[string]func(context.Context, []byte) ([]byte, error){
+		RequestSnapshots: s.Snapshots, RequestAccounts: s.Accounts, RequestSlots: s.Slots, RequestCode: s.Code,
+	}
+}
+
 // Snapshots answers what is served here. A checkpoint whose block cannot be
 // proven to others is not offered.
 func (s *Server) Snapshots(_ context.Context, req []byte) ([]byte, error) {

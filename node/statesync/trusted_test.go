@@ -1,6 +1,7 @@
 package statesync_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -41,19 +42,19 @@ func TestTrusted(t *testing.T) {
 				want = statesync.ErrNoOffer
 			}
 			refusedTrusted(t, what, wrong, want)
-			if err := n.liar("a"); height == at && !errors.Is(err, blocksync.ErrTrusted) {
+			if err := n.Liars()["a"]; height == at && !errors.Is(err, blocksync.ErrTrusted) {
 				t.Errorf("%s: lied: %v", what, err)
 			}
 		}
 		missing := newPinned(t, n, &blocksync.Pin{Height: at + 2, Hash: crypto.Hash{1}})
 		refusedTrusted(t, "a block that nobody has", missing, blocksync.ErrTrusted)
 		for _, p := range n.Peers() { // as from nodes that joined by a snapshot themselves
-			n.answers[p] = func(name string, _, honest []byte) ([]byte, error) {
+			n.Answers(p, func(_ context.Context, name string, _, honest []byte) ([]byte, error) {
 				if name == blocksync.RequestBlocks {
 					return fetch.Encode(&blocksync.BlocksAnswer{}), nil
 				}
 				return honest, nil
-			}
+			})
 		}
 		hash, err := n.chain.Ledger.HashByHeight(at - 1)
 		check(t, err)
