@@ -13,6 +13,7 @@ var arrows = map[string]struct {
 	may []string
 	why string
 }{
+	"cairn/internal/randtest":        {nil, "a seed is only a number"},
 	"cairn/crypto":                   {nil, "crypto stands below everything"},
 	"cairn/genesis":                  {[]string{"cairn/crypto"}, "genesis is data: block 0 is made in ledger/chain"},
 	"cairn/consensus":                {[]string{"cairn/crypto", "cairn/consensus/internal/fault"}, "to consensus a block is a hash: the driver in node talks to the ledger"},

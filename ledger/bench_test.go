@@ -11,6 +11,7 @@ import (
 
 	"cairn/crypto"
 	"cairn/genesis"
+	"cairn/internal/randtest"
 	"cairn/ledger/chain"
 	"cairn/ledger/store"
 )
@@ -47,7 +48,7 @@ func benchmarkFinalize(b *testing.B, block int) {
 		b.Fatal(err)
 	}
 	n := &node{t: b, st: st, l: l, spec: spec, millis: spec.Timestamp}
-	r := random(b)
+	r := randtest.New(b, "./ledger")
 	keys := make([]*crypto.PrivateKey, senders)
 	for i := range keys {
 		keys[i] = key(i)

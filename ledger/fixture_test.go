@@ -1,12 +1,10 @@
 package ledger
 
 import (
-	"flag"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -17,24 +15,6 @@ import (
 	"cairn/ledger/chain"
 	"cairn/ledger/store"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 draws one")
-
-// random answers a generator and prints, should the test fail, how to run it
-// again.
-func random(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: go test ./ledger -run '^%s$' -seed %d", t.Name(), seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 const (
 	testChainID = 7_357

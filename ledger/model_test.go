@@ -17,6 +17,7 @@ import (
 	"github.com/holiman/uint256"
 
 	"cairn/crypto"
+	"cairn/internal/randtest"
 	"cairn/ledger/chain"
 )
 
@@ -418,7 +419,7 @@ func TestRandomChain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := random(t)
+			r := randtest.New(t, "./ledger")
 			h := newHistory(newNode(t, testSpec(20), c.opts), r, 20)
 			proofs := 0
 			for step := range c.steps {
@@ -452,7 +453,7 @@ func TestRandomChain(t *testing.T) {
 // and one that missed everything replays it.
 func TestTwoNodesAgree(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger")
 	spec := testSpec(20)
 	a, b := newHistory(newNode(t, spec, Options{}), r, 20), newNode(t, spec, Options{})
 	for range 60 {

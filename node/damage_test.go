@@ -12,18 +12,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"cairn/crypto"
+	"cairn/internal/randtest"
 	"cairn/ledger"
 	"cairn/ledger/chain"
 	"cairn/ledger/store"
 )
 
-var (
-	damages    = flag.Int("damages", 6, "places at which TestDamagedHome flips a bit")
-	damageSeed = flag.Uint64("damage-seed", 0, "seed of TestDamagedHome; 0 draws one")
-)
+var damages = flag.Int("damages", 6, "places at which TestDamagedHome flips a bit")
 
 // victim is the node of TestDamagedHome that is damaged.
 const victim = 3
@@ -50,16 +47,7 @@ func (o outcomes) add(file, what string) {
 // brings them back.
 func TestDamagedHome(t *testing.T) {
 	t.Parallel()
-	seed := *damageSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: go test ./node -run '^TestDamagedHome$' -damages %d -damage-seed %d", *damages, seed)
-		}
-	})
-	r := rand.New(rand.NewPCG(seed, 3))
+	r := randtest.New(t, fmt.Sprintf("./node -damages=%d", *damages))
 	c := running(t, 4, 0, nil)
 	for range 4 { // each start leaves a table, then a log
 		c.burst(40)

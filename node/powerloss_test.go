@@ -8,13 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"cairn/consensus"
 	"cairn/crypto"
+	"cairn/internal/randtest"
 	"cairn/ledger"
 	"cairn/ledger/chain"
 	"cairn/ledger/store"
@@ -23,10 +23,7 @@ import (
 	"cairn/node/archive"
 )
 
-var (
-	losses   = flag.Int("losses", 30, "power losses of TestPowerLoss")
-	lossSeed = flag.Uint64("loss-seed", 0, "seed of TestPowerLoss; 0 draws one")
-)
+var losses = flag.Int("losses", 30, "power losses of TestPowerLoss")
 
 // lossDir is where the database is in the file system that loses power.
 const lossDir = "/home/node/data"
@@ -64,15 +61,7 @@ type lossPoint struct {
 // the rest of the chain every block is the one that all others have.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
-	seed := *lossSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: go test ./node -run '^TestPowerLoss$' -losses %d -loss-seed %d", *losses, seed)
-		}
-	})
+	r := randtest.New(t, fmt.Sprintf("./node -losses=%d", *losses))
 	c := lighttest.New(t, 4)
 	for i := range 4 {
 		c.Change(4+i, true)
@@ -87,7 +76,6 @@ func TestPowerLoss(t *testing.T) {
 	total := new(atomic.Int64)
 	grow(t, c, vfs.NewCrashableMem(), func(_ *vfs.MemFS, _ errorfs.Op, _ *growth) { total.Add(1) })
 
-	r := rand.New(rand.NewPCG(seed, 2))
 	var points []lossPoint
 	for len(points) < *losses { // the background's writes vary: the last ones of a draw may never come
 		at := make(map[int64]bool)

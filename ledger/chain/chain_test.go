@@ -1,12 +1,10 @@
 package chain
 
 import (
-	"flag"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/holiman/uint256"
@@ -15,24 +13,6 @@ import (
 	"cairn/genesis"
 	"cairn/ledger/trie"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 draws one")
-
-// random answers a generator and prints, should the test fail, how to run it
-// again.
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: go test ./ledger/chain -run '^%s$' -seed %d", t.Name(), seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 const testChainID = 7_357
 

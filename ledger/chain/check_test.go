@@ -11,6 +11,7 @@ import (
 	"github.com/holiman/uint256"
 
 	"cairn/crypto"
+	"cairn/internal/randtest"
 )
 
 // Wallets match these texts, which are those of go-ethereum's core, core/txpool
@@ -103,7 +104,7 @@ func TestCheckTransaction(t *testing.T) {
 
 func TestIntrinsicGas(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	for i := range 200 {
 		tx := randomTransaction(t, r, key(t, 0), uint64(i))
 		want := uint64(21_000)
@@ -175,7 +176,7 @@ func TestSignerRefuses(t *testing.T) {
 
 func TestNextBaseFee(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	for range 2000 {
 		rules := testRules()
 		f := &rules.Fees

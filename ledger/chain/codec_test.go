@@ -14,6 +14,7 @@ import (
 	"github.com/holiman/uint256"
 
 	"cairn/crypto"
+	"cairn/internal/randtest"
 )
 
 // randomTransaction is one of any type with fields of any form.
@@ -44,7 +45,7 @@ func randomTransaction(t testing.TB, r *rand.Rand, k *crypto.PrivateKey, nonce u
 
 func TestAccountEncodingIsGoEthereums(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	for range 1000 {
 		a := Account{
 			Nonce: r.Uint64() >> r.IntN(64), Balance: new(uint256.Int).SetBytes(randomBytes(r, r.IntN(33))),
@@ -95,7 +96,7 @@ func TestDecodeAccountRefuses(t *testing.T) {
 
 func TestSlotEncoding(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	for range 200 {
 		v := crypto.Hash(new(uint256.Int).SetBytes(randomBytes(r, r.IntN(33))).Bytes32())
 		back, err := DecodeSlot(EncodeSlot(v))
@@ -115,7 +116,7 @@ func TestSlotEncoding(t *testing.T) {
 
 func TestListRootIsGoEthereums(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	k := key(t, 0)
 	var txs types.Transactions
 	var receipts types.Receipts
@@ -143,7 +144,7 @@ func TestListRootIsGoEthereums(t *testing.T) {
 
 func TestTransactionRoundTrip(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	for i := range 300 {
 		tx := randomTransaction(t, r, key(t, 0), uint64(i))
 		raw, err := tx.MarshalBinary()

@@ -16,6 +16,7 @@ import (
 
 	"cairn/crypto"
 	"cairn/genesis"
+	"cairn/internal/randtest"
 )
 
 // execute runs block on m and, when that is well, makes it the head.
@@ -328,7 +329,7 @@ func TestReadFailureIsNoVerdict(t *testing.T) {
 // go-ethereum's.
 func TestRandomChain(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	for range 6 {
 		spec := testSpec(t, 12)
 		spec.Rules.Fees.Free = r.IntN(2) == 0

@@ -18,6 +18,7 @@ import (
 
 	"cairn/crypto"
 	"cairn/genesis"
+	"cairn/internal/randtest"
 )
 
 // registryModel restates docs/registry.md with maps and no slot.
@@ -183,7 +184,7 @@ func randomCall(t *testing.T, r *rand.Rand, n *network, m *registryModel, keys i
 // closing, every view and the whole storage.
 func TestRegistryAgainstModel(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/chain")
 	const keys = 10
 	closed, undone, largest, smallest := 0, 0, 0, keys
 	for range 4 {

@@ -9,6 +9,7 @@ import (
 
 	"cairn/crypto"
 	"cairn/genesis"
+	"cairn/internal/randtest"
 	"cairn/ledger/chain"
 	"cairn/ledger/trie"
 )
@@ -35,7 +36,7 @@ func (s *state) commit(out *chain.Output) {
 // then in a block, dropped for a reason, or still waits and says for what.
 func TestBlocksEmptyThePool(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/pool")
 	cfg := testChain(false)
 	spec := &genesis.Spec{
 		ChainID: testChainID, Name: "test", Timestamp: 1e12, Rules: cfg.Rules,

@@ -1,35 +1,18 @@
 package pool
 
 import (
-	"flag"
 	"math/rand/v2"
 	"sort"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/holiman/uint256"
 
 	"cairn/crypto"
+	"cairn/internal/randtest"
 	"cairn/ledger/chain"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 draws one")
-
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: go test ./ledger/pool -run '^%s$' -seed %d", t.Name(), seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // checkInvariants recomputes everything the pool keeps in sums and orders.
 func checkInvariants(t testing.TB, p *Pool) {
@@ -145,7 +128,7 @@ func bestFirst(p *Pool) []*types.Transaction {
 // transaction that was accepted is in the pool, in a block, or has a reason.
 func TestRandomPool(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/pool")
 	for round := range 8 {
 		l := newLedger(t, round%2 == 0, 8)
 		l.keys = append(l.keys, key(t, 50), key(t, 51))

@@ -8,37 +8,18 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"cairn/internal/randtest"
 	"cairn/ledger"
 	"cairn/ledger/snapshot"
 	"cairn/ledger/store"
 	"cairn/ledger/store/storetest"
 )
 
-var (
-	seedFlag  = flag.Uint64("seed", 0, "seed of the random tests; 0 draws one")
-	pointFlag = flag.Int("points", 40, "power losses that TestPowerLoss goes on from")
-)
-
-// random answers a generator and prints, should the test fail, how to run it
-// again.
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: go test ./ledger/snapshot -run '^%s$' -seed %d -points %d", t.Name(), seed, *pointFlag)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 1))
-}
+var pointFlag = flag.Int("points", 40, "power losses that TestPowerLoss goes on from")
 
 // small makes logs and memtables turn over often.
 func small(fs vfs.FS) store.Options {
@@ -139,7 +120,7 @@ func disjoint(a, b []snapshot.Segment) bool {
 // what is left: to the same database, always.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, fmt.Sprintf("./ledger/snapshot -points=%d", *pointFlag))
 	n := newNetwork(t, 300)
 	height := n.grow()
 	src, err := n.dir.Open(height)

@@ -15,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 
 	"cairn/crypto"
+	"cairn/internal/randtest"
 	"cairn/ledger/store/storetest"
 )
 
@@ -174,7 +175,7 @@ func bytesToView(k []byte) (v uint64) {
 // losing a part of it.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/store")
 	mem := vfs.NewCrashableMem()
 	s := newScript(31)
 	var mu sync.Mutex
@@ -282,7 +283,7 @@ func TestFailedSyncIsFinal(t *testing.T) {
 // at the start, never a shorter log.
 func TestFlippedBitInLog(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/store")
 	for range 20 {
 		mem := vfs.NewCrashableMem()
 		st := open(t, Options{FS: mem})

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"cairn/internal/randtest"
 )
 
 var places = flag.Int("places", 50, "random places at which TestFlippedBits damages the database")
@@ -62,7 +64,7 @@ func contents(fs *vfs.MemFS) (rows map[string]string, err error) {
 // like a power loss: it is spared here.
 func TestFlippedBits(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/store")
 	fs, s, m := lived(t)
 	if err := s.checkVotes(m); err != nil {
 		t.Fatal(err)

@@ -3,13 +3,10 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"math/big"
-	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -19,24 +16,6 @@ import (
 	"cairn/crypto"
 	"cairn/ledger/chain"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 draws one")
-
-// random answers a generator and prints, should the test fail, how to run it
-// again.
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again: go test ./ledger/store -run '^%s$' -seed %d", t.Name(), seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // small makes logs and memtables turn over often.
 func small(fs vfs.FS) Options {

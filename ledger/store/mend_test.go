@@ -9,6 +9,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ethereum/go-ethereum/core/types"
+
+	"cairn/internal/randtest"
 )
 
 // mendLife is a database whose blocks fill many blocks of table files, and all of
@@ -40,7 +42,7 @@ func filling(blocks []*types.Block, height uint64) Filling {
 // blocks no row differs.
 func TestMend(t *testing.T) {
 	t.Parallel()
-	r := random(t)
+	r := randtest.New(t, "./ledger/store")
 	fs, blocks, want := mendLife(t)
 	var tables []string
 	for _, name := range dataFiles(t, fs) {
