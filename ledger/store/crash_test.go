@@ -95,6 +95,14 @@ type moment struct {
 	started, committed int
 }
 
+// lose is the moment when the power goes now.
+func (s *script) lose(mem *vfs.MemFS) (m moment) {
+	s.note(func() {
+		m = moment{fs: mem.CrashClone(vfs.CrashCloneCfg{}), records: s.records, started: s.started, committed: s.committed}
+	})
+	return m
+}
+
 // check opens the store after the loss.
 func (s *script) check(m moment) error {
 	st, err := Open("/home/node/ledger", small(m.fs))
@@ -229,16 +237,38 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
+// failing is a store in a file system that fails while it is on.
+type failing struct {
+	*Store
+	mem *vfs.MemFS
+	on  errorfs.Toggle
+}
+
+// openFailing opens one whose file system fails as fails says. told, if there is
+// one, hears of a failure in the background, where the process would end.
+func openFailing(t *testing.T, told chan<- error, fails func(errorfs.Op) error) *failing {
+	t.Helper()
+	f := &failing{mem: vfs.NewCrashableMem()}
+	f.on.Injector = errorfs.InjectorFunc(fails)
+	o := small(errorfs.Wrap(f.mem, &f.on))
+	if told != nil {
+		o.OnFailure = func(err error) {
+			told <- err
+			select {} // the process would end here
+		}
+	}
+	f.Store = open(t, o)
+	return f
+}
+
 // TestFailedSyncIsFinal: when the disk refuses a write or sync, the call says
 // so, no later call claims success, and what returned before is still there.
 func TestFailedSyncIsFinal(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileWrite} {
 		for skip := range 3 {
-			mem := vfs.NewCrashableMem()
-			var on errorfs.Toggle
 			left := skip * 3
-			on.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+			st := openFailing(t, nil, func(op errorfs.Op) error {
 				if op.Kind != kind || !strings.HasSuffix(op.Path, ".log") {
 					return nil
 				}
@@ -247,11 +277,10 @@ func TestFailedSyncIsFinal(t *testing.T) {
 				}
 				return errorfs.ErrInjected
 			})
-			st := open(t, small(errorfs.Wrap(mem, &on)))
 			s := newScript(11)
-			on.On()
-			err := s.run(st)
-			on.Off()
+			st.on.On()
+			err := s.run(st.Store)
+			st.on.Off()
 			if err == nil {
 				continue // this kind of call was not used
 			}
@@ -271,8 +300,7 @@ func TestFailedSyncIsFinal(t *testing.T) {
 			if st.Failed() == nil {
 				t.Errorf("%v: no failure is remembered", kind)
 			}
-			m := moment{fs: mem.CrashClone(vfs.CrashCloneCfg{}), records: s.records, started: s.started, committed: s.committed}
-			if err := s.check(m); err != nil {
+			if err := s.check(s.lose(st.mem)); err != nil {
 				t.Errorf("%v failed after %d: after a restart: %v", kind, skip, err)
 			}
 		}
@@ -362,27 +390,18 @@ func TestFailedSyncInBackground(t *testing.T) {
 	for _, file := range []string{".sst", "MANIFEST"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			mem := vfs.NewCrashableMem()
-			var on errorfs.Toggle
-			failures := new(atomic.Int64)
-			on.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+			failures, told := new(atomic.Int64), make(chan error, 1)
+			st := openFailing(t, told, func(op errorfs.Op) error {
 				sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
 				if !sync || !strings.Contains(op.Path, file) || failures.Add(1) > 5 && file == ".sst" {
 					return nil
 				}
 				return errorfs.ErrInjected
 			})
-			o := small(errorfs.Wrap(mem, &on))
-			told := make(chan error, 1)
-			o.OnFailure = func(err error) {
-				told <- err
-				select {} // the process would end here
-			}
-			st := open(t, o)
 			s := newScript(151)
-			on.On()
+			st.on.On()
 			ran := make(chan error, 1)
-			go func() { ran <- s.run(st) }()
+			go func() { ran <- s.run(st.Store) }()
 			if file == "MANIFEST" {
 				select {
 				case failure := <-told: // the writer may wait for room in memory for ever
@@ -403,10 +422,7 @@ func TestFailedSyncInBackground(t *testing.T) {
 			if failures.Load() == 0 {
 				t.Fatal("no sync failed")
 			}
-			m := moment{started: len(s.blocks)} // what had returned is noted before the copy is made
-			s.note(func() { m.records, m.committed = s.records, s.committed })
-			m.fs = mem.CrashClone(vfs.CrashCloneCfg{})
-			if err := s.check(m); err != nil {
+			if err := s.check(s.lose(st.mem)); err != nil {
 				t.Errorf("after %d failures: %v", failures.Load(), err)
 			}
 			if file == ".sst" {
@@ -425,10 +441,8 @@ func TestFailedCheckpoint(t *testing.T) {
 	t.Parallel()
 	failed, fatal := 0, 0
 	for skip := 0; ; skip++ {
-		mem := vfs.NewCrashableMem()
-		var on errorfs.Toggle
 		left := skip
-		on.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+		st := openFailing(t, nil, func(op errorfs.Op) error {
 			sync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
 			if !sync || !strings.Contains(op.Path, "/copy") {
 				return nil
@@ -438,14 +452,13 @@ func TestFailedCheckpoint(t *testing.T) {
 			}
 			return errorfs.ErrInjected
 		})
-		st := open(t, small(errorfs.Wrap(mem, &on)))
 		s := newScript(11)
-		if err := s.run(st); err != nil {
+		if err := s.run(st.Store); err != nil {
 			t.Fatal(err)
 		}
-		on.On()
+		st.on.On()
 		err := st.Checkpoint("/home/node/copy")
-		on.Off()
+		st.on.Off()
 		next := st.PutMeta("x", nil)
 		switch {
 		case err == nil && next == nil:
@@ -456,11 +469,10 @@ func TestFailedCheckpoint(t *testing.T) {
 		default:
 			t.Errorf("sync %d failed: %v, then %v", skip, err, next)
 		}
-		if _, missing := mem.Stat("/home/node/copy"); (missing == nil) != (err == nil) {
+		if _, missing := st.mem.Stat("/home/node/copy"); (missing == nil) != (err == nil) {
 			t.Errorf("sync %d failed: %v, and the copy: %v", skip, err, missing)
 		}
-		m := moment{fs: mem.CrashClone(vfs.CrashCloneCfg{}), records: s.records, started: s.started, committed: s.committed}
-		if err := s.check(m); err != nil {
+		if err := s.check(s.lose(st.mem)); err != nil {
 			t.Errorf("sync %d failed, after a restart: %v", skip, err)
 		}
 		if err := st.Close(); err != nil && !errors.Is(err, ErrFailed) {

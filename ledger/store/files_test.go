@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
@@ -20,10 +19,8 @@ func TestOutOfFiles(t *testing.T) {
 	for _, file := range []string{".sst", ".log"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			mem := vfs.NewCrashableMem()
-			var on errorfs.Toggle
-			var refused atomic.Int64
-			on.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+			refused, told := new(atomic.Int64), make(chan error, 1)
+			st := openFailing(t, told, func(op errorfs.Op) error {
 				switch op.Kind {
 				case errorfs.OpCreate, errorfs.OpOpen, errorfs.OpReuseForWrite:
 					if strings.HasSuffix(op.Path, file) {
@@ -33,17 +30,10 @@ func TestOutOfFiles(t *testing.T) {
 				}
 				return nil
 			})
-			o := small(errorfs.Wrap(mem, &on))
-			told := make(chan error, 1)
-			o.OnFailure = func(err error) {
-				told <- err
-				select {} // the process would end here
-			}
-			st := open(t, o)
 			s := newScript(151)
-			on.On()
+			st.on.On()
 			done := make(chan error, 1)
-			go func() { done <- s.run(st) }()
+			go func() { done <- s.run(st.Store) }()
 			deadline := time.After(30 * time.Second)
 			for refused.Load() == 0 {
 				select {
@@ -52,7 +42,7 @@ func TestOutOfFiles(t *testing.T) {
 					t.Fatal("no file was asked for")
 				}
 			}
-			on.Off() // others have closed theirs
+			st.on.Off() // others have closed theirs
 			var err error
 			select {
 			case err = <-done:
@@ -64,11 +54,7 @@ func TestOutOfFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("after %d refused files: %v", refused.Load(), err)
-			var m moment
-			s.note(func() {
-				m = moment{fs: mem.CrashClone(vfs.CrashCloneCfg{}), records: s.records, started: s.started, committed: s.committed}
-			})
-			if err := s.check(m); err != nil {
+			if err := s.check(s.lose(st.mem)); err != nil {
 				t.Error(err)
 			}
 			if err == nil {
