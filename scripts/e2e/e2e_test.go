@@ -37,9 +37,16 @@ type network struct {
 
 func start(t *testing.T, n int) *network {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	return startIn(t, t.TempDir(), 15*time.Minute, n, n)
+}
+
+// startIn runs n nodes in dir until the test ends, with ports for more; the test
+// may take as long as limit. init are flags for `cairnd testnet init`.
+func startIn(t *testing.T, dir string, limit time.Duration, n, more int, init ...string) *network {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
-	net, err := testnet.Up(ctx, t.TempDir(), n)
+	net, err := testnet.UpWith(ctx, dir, n, more, init...)
 	if err != nil {
 		t.Fatal(err)
 	}

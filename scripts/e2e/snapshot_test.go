@@ -23,24 +23,10 @@ import (
 // knows nothing below the snapshot. The killed one comes back.
 func TestSnapshotJoin(t *testing.T) {
 	const accounts = 5_000
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	t.Cleanup(cancel)
 	dir := t.TempDir()
-	net, err := testnet.UpWith(ctx, dir, 4, 1, "--checkpoint-interval", "10")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &network{Network: net, t: t, ctx: ctx}
-	t.Cleanup(func() {
-		if err := w.Do(context.Background(), "down"); err != nil {
-			t.Error(err)
-		}
-	})
-	w.dial()
-	if w.chain, err = net.Chain(); err != nil {
-		t.Fatal(err)
-	}
-	l, err := generator.New(ctx, net, generator.Settings{Senders: 50, Recipients: accounts, Batch: 100, Window: 4000})
+	w := startIn(t, dir, 10*time.Minute, 4, 1, "--checkpoint-interval", "10")
+	ctx := w.ctx
+	l, err := generator.New(ctx, w.Network, generator.Settings{Senders: 50, Recipients: accounts, Batch: 100, Window: 4000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,22 +44,8 @@ type electorate struct {
 // each a validator key, an account in one key store, and coins.
 func newElectorate(t *testing.T, n, total int) *electorate {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-	t.Cleanup(cancel)
 	dir := t.TempDir()
-	net, err := testnet.UpWithRoom(ctx, dir, n, total)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &network{Network: net, t: t, ctx: ctx}
-	t.Cleanup(func() {
-		if err := w.Do(context.Background(), "down"); err != nil {
-			t.Error(err)
-		}
-	})
-	if w.chain, err = net.Chain(); err != nil {
-		t.Fatal(err)
-	}
+	w := startIn(t, dir, 20*time.Minute, n, total)
 	e := &electorate{network: w, keys: t.TempDir(), secret: filepath.Join(t.TempDir(), "password"), genesis: filepath.Join(dir, "genesis.json")}
 	if err := os.WriteFile(e.secret, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -68,7 +54,8 @@ func newElectorate(t *testing.T, n, total int) *electorate {
 	for range total - n {
 		w.do("add")
 	}
-	if w.Network, err = w.Status(ctx); err != nil {
+	var err error
+	if w.Network, err = w.Status(w.ctx); err != nil {
 		t.Fatal(err)
 	}
 	for i := range total {

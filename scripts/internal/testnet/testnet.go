@@ -65,15 +65,10 @@ func Script(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // Up starts n nodes in dir, or resumes those that are there.
-func Up(ctx context.Context, dir string, n int) (*Network, error) { return UpWithRoom(ctx, dir, n, n) }
+func Up(ctx context.Context, dir string, n int) (*Network, error) { return UpWith(ctx, dir, n, n) }
 
-// UpWithRoom is Up with ports for more nodes that are added later.
-func UpWithRoom(ctx context.Context, dir string, n, more int) (*Network, error) {
-	return UpWith(ctx, dir, n, more)
-}
-
-// UpWith is UpWithRoom with flags for `cairnd testnet init`. A network that is
-// there keeps its ports.
+// UpWith is Up with ports for more nodes that are added later, and flags for
+// `cairnd testnet init`. A network that is there keeps its ports.
 func UpWith(ctx context.Context, dir string, n, more int, init ...string) (*Network, error) {
 	if setup, err := OpenSetup(dir); err == nil {
 		return up(ctx, dir, append([]string{"-n", strconv.Itoa(n), "--rpc-base", strconv.Itoa(setup.RPCBase), "--p2p-base", strconv.Itoa(setup.P2PBase), "--"}, init...)...)
