@@ -16,20 +16,10 @@ import (
 // validators starts n connected hosts that are each other's validators.
 func validators(t testing.TB, n int, change func(i int, cfg *Config)) ([]*Host, []*inbox) {
 	t.Helper()
+	hosts, boxes := startHosts(t, n, change)
 	var ids []peer.ID
-	var hosts []*Host
-	var boxes []*inbox
-	for i := range n {
-		cfg := testConfig(t, i)
-		if i > 0 {
-			cfg.Bootnodes = hosts[0].ListenAddrs()
-		}
-		if change != nil {
-			change(i, &cfg)
-		}
-		box := &inbox{}
-		hosts, boxes = append(hosts, startHost(t, cfg, box.handlers())), append(boxes, box)
-		ids = append(ids, hosts[i].ID())
+	for _, h := range hosts {
+		ids = append(ids, h.ID())
 	}
 	for _, h := range hosts {
 		h.SetValidators(ids)

@@ -12,11 +12,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// mesh starts n connected hosts whose gossip has seen each other.
-func mesh(t testing.TB, n int, change func(i int, cfg *Config)) ([]*Host, []*inbox) {
+// startHosts starts n hosts; the first is the others' bootnode.
+func startHosts(t testing.TB, n int, change func(i int, cfg *Config)) (hosts []*Host, boxes []*inbox) {
 	t.Helper()
-	var hosts []*Host
-	var boxes []*inbox
 	for i := range n {
 		cfg := testConfig(t, i)
 		if i > 0 {
@@ -28,6 +26,13 @@ func mesh(t testing.TB, n int, change func(i int, cfg *Config)) ([]*Host, []*inb
 		box := &inbox{}
 		hosts, boxes = append(hosts, startHost(t, cfg, box.handlers())), append(boxes, box)
 	}
+	return hosts, boxes
+}
+
+// mesh starts n connected hosts whose gossip has seen each other.
+func mesh(t testing.TB, n int, change func(i int, cfg *Config)) ([]*Host, []*inbox) {
+	t.Helper()
+	hosts, boxes := startHosts(t, n, change)
 	for _, h := range hosts {
 		eventually(t, "topics know all peers", func() bool {
 			return len(h.gossip.transactions.ListPeers()) == n-1 && len(h.gossip.finalizations.ListPeers()) == n-1
