@@ -36,11 +36,34 @@ func dial(t *testing.T, url string) *wallet.Client {
 	return c
 }
 
+// overBoth runs a test over HTTP and over WebSocket, with a node that makes nothing
+// final by itself.
+func overBoth(t *testing.T, run func(t *testing.T, n *wallettest.Node, c *wallet.Client)) {
+	t.Helper()
+	for name, url := range map[string]func(*wallettest.Node) string{
+		"http": (*wallettest.Node).HTTP,
+		"ws":   (*wallettest.Node).WS,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := wallettest.New(t)
+			n.Instant = false
+			run(t, n, dial(t, url(n)))
+		})
+	}
+}
+
 // send prepares, signs and submits one coin from key 1 to key 2.
 func send(t *testing.T, c *wallet.Client, tr wallet.Transfer) (*types.Transaction, *wallet.Pending) {
 	t.Helper()
-	key := testKey(t, 1)
-	tr.From, tr.To, tr.Value = key.Address(), testKey(t, 2).Address(), uint256.NewInt(1e18)
+	tr.To, tr.Value = testKey(t, 2).Address(), uint256.NewInt(1e18)
+	return submit(t, c, testKey(t, 1), tr)
+}
+
+// submit prepares, signs and submits a transfer of a key.
+func submit(t *testing.T, c *wallet.Client, key *crypto.PrivateKey, tr wallet.Transfer) (*types.Transaction, *wallet.Pending) {
+	t.Helper()
+	tr.From = key.Address()
 	d, err := c.Prepare(t.Context(), tr)
 	if err != nil {
 		t.Fatal(err)
@@ -57,47 +80,38 @@ func send(t *testing.T, c *wallet.Client, tr wallet.Transfer) (*types.Transactio
 
 func TestSendAndWait(t *testing.T) {
 	t.Parallel()
-	for name, url := range map[string]func(*wallettest.Node) string{
-		"http": (*wallettest.Node).HTTP,
-		"ws":   (*wallettest.Node).WS,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			n := wallettest.New(t)
-			n.Instant = false
-			c := dial(t, url(n))
-			tx, p := send(t, c, wallet.Transfer{})
-			if _, err := c.Receipt(t.Context(), tx.Hash()); !errors.Is(err, wallet.ErrNotFound) {
-				t.Errorf("receipt of a pending transaction: %v", err)
+	overBoth(t, func(t *testing.T, n *wallettest.Node, c *wallet.Client) {
+		tx, p := send(t, c, wallet.Transfer{})
+		if _, err := c.Receipt(t.Context(), tx.Hash()); !errors.Is(err, wallet.ErrNotFound) {
+			t.Errorf("receipt of a pending transaction: %v", err)
+		}
+		if got, err := c.Transaction(t.Context(), tx.Hash()); err != nil || got.Final || got.From != p.From {
+			t.Errorf("%+v, %v", got, err)
+		}
+		done := make(chan *wallet.Receipt, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			r, err := c.WaitFinal(ctx, tx.Hash(), p, nil)
+			if err != nil {
+				t.Error(err)
 			}
-			if got, err := c.Transaction(t.Context(), tx.Hash()); err != nil || got.Final || got.From != p.From {
-				t.Errorf("%+v, %v", got, err)
-			}
-			done := make(chan *wallet.Receipt, 1)
-			go func() {
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-				defer cancel()
-				r, err := c.WaitFinal(ctx, tx.Hash(), p, nil)
-				if err != nil {
-					t.Error(err)
-				}
-				done <- r
-			}()
-			n.Finalize()
-			r := <-done
-			if r == nil || r.Err() != nil || r.Height != 1 || r.Hash != tx.Hash() || !r.Fee().IsZero() {
-				t.Fatalf("%+v", r)
-			}
-			b, err := c.BlockByHash(t.Context(), r.BlockHash)
-			if err != nil || len(b.Transactions) != 1 || b.Transactions[0] != tx.Hash() || b.Epoch != 2 || b.View != 1 {
-				t.Errorf("%+v, %v", b, err)
-			}
-			final, pending, err := c.Nonces(t.Context(), p.From)
-			if err != nil || final != 1 || pending != 1 {
-				t.Errorf("nonces %d, %d, %v", final, pending, err)
-			}
-		})
-	}
+			done <- r
+		}()
+		n.Finalize()
+		r := <-done
+		if r == nil || r.Err() != nil || r.Height != 1 || r.Hash != tx.Hash() || !r.Fee().IsZero() {
+			t.Fatalf("%+v", r)
+		}
+		b, err := c.BlockByHash(t.Context(), r.BlockHash)
+		if err != nil || len(b.Transactions) != 1 || b.Transactions[0] != tx.Hash() || b.Epoch != 2 || b.View != 1 {
+			t.Errorf("%+v, %v", b, err)
+		}
+		final, pending, err := c.Nonces(t.Context(), p.From)
+		if err != nil || final != 1 || pending != 1 {
+			t.Errorf("nonces %d, %d, %v", final, pending, err)
+		}
+	})
 }
 
 func TestPrepare(t *testing.T) {
@@ -293,33 +307,24 @@ func wait(t *testing.T, c *wallet.Client, tx *types.Transaction, p *wallet.Pendi
 
 func TestWaitThroughRestart(t *testing.T) {
 	t.Parallel()
-	for name, url := range map[string]func(*wallettest.Node) string{
-		"http": (*wallettest.Node).HTTP,
-		"ws":   (*wallettest.Node).WS,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			n := wallettest.New(t)
-			n.Instant = false
-			c := dial(t, url(n))
-			tx, p := send(t, c, wallet.Transfer{})
-			n.AnswerHTTP(text(503, "restarting"))
-			n.Forget()
-			n.SetInstant(true) // what is sent again becomes final at once
-			var notices []string
-			r, err := wait(t, c, tx, p, func(s string) {
-				if notices = append(notices, s); len(notices) == 1 {
-					n.AnswerHTTP(nil)
-				}
-			})
-			if err != nil || r.Err() != nil {
-				t.Fatal(r, err)
-			}
-			if len(notices) == 0 || !strings.Contains(notices[0], "still waiting") {
-				t.Errorf("%q", notices)
+	overBoth(t, func(t *testing.T, n *wallettest.Node, c *wallet.Client) {
+		tx, p := send(t, c, wallet.Transfer{})
+		n.AnswerHTTP(text(503, "restarting"))
+		n.Forget()
+		n.SetInstant(true) // what is sent again becomes final at once
+		var notices []string
+		r, err := wait(t, c, tx, p, func(s string) {
+			if notices = append(notices, s); len(notices) == 1 {
+				n.AnswerHTTP(nil)
 			}
 		})
-	}
+		if err != nil || r.Err() != nil {
+			t.Fatal(r, err)
+		}
+		if len(notices) == 0 || !strings.Contains(notices[0], "still waiting") {
+			t.Errorf("%q", notices)
+		}
+	})
 }
 
 func TestWaitEnds(t *testing.T) {

@@ -187,17 +187,7 @@ func TestRegistryCalls(t *testing.T) {
 	c := dial(t, l.URL())
 	call := func(key *crypto.PrivateKey, data []byte) *wallet.Receipt {
 		t.Helper()
-		d, err := c.Prepare(t.Context(), wallet.Transfer{From: key.Address(), To: genesis.RegistryAddress, Data: data})
-		if err != nil {
-			t.Fatal(err)
-		}
-		tx, err := d.Sign(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Submit(t.Context(), tx); err != nil {
-			t.Fatal(err)
-		}
+		tx, _ := submit(t, c, key, wallet.Transfer{To: genesis.RegistryAddress, Data: data})
 		r, err := c.Receipt(t.Context(), tx.Hash())
 		if err != nil || r.Status != 1 {
 			t.Fatalf("%+v, %v", r, err)
