@@ -52,7 +52,6 @@ func TestEndlessOffers(t *testing.T) {
 			t.Errorf("joined at %d, the honest peer has %d", height, at)
 		}
 		j.same(at)
-		check(t, n.state.Close())
 	})
 }
 
@@ -69,7 +68,6 @@ func TestOffBeat(t *testing.T) {
 		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) || !errors.Is(n.Liars()["offers"], fetch.ErrUnasked) {
 			t.Errorf("%v; lied: %v", err, n.Liars()["offers"])
 		}
-		check(t, n.state.Close())
 	})
 }
 
@@ -109,7 +107,6 @@ func TestSlowLook(t *testing.T) {
 		}
 		close(release)
 		check(t, <-done)
-		check(t, n.state.Close())
 	})
 }
 
@@ -135,7 +132,6 @@ func TestCrumbs(t *testing.T) {
 		if _, err := statesync.Join(t.Context(), j.cfg); !errors.Is(err, statesync.ErrNoOffer) {
 			t.Errorf("joining at %d: %v", at, err)
 		}
-		check(t, n.state.Close())
 	})
 }
 
@@ -234,6 +230,5 @@ func TestCrawl(t *testing.T) {
 		if n.Asked("crawls", statesync.RequestAccounts) == 0 {
 			t.Error("the first was never asked")
 		}
-		check(t, n.state.Close())
 	})
 }

@@ -42,7 +42,6 @@ func TestJoin(t *testing.T) {
 				t.Errorf("%s was never asked for accounts", p)
 			}
 		}
-		check(t, n.state.Close())
 	})
 }
 
@@ -65,7 +64,6 @@ func TestNothing(t *testing.T) {
 		if _, err := os.Stat(j.cfg.Dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the directory is there: %v", err)
 		}
-		check(t, n.state.Close())
 	})
 }
 
@@ -112,7 +110,6 @@ func TestResume(t *testing.T) {
 		if twice := count() - once; twice > 3*once {
 			t.Errorf("%d questions without a kill, %d with", once, twice)
 		}
-		check(t, n.state.Close())
 	})
 }
 
@@ -138,7 +135,6 @@ func TestServerKilled(t *testing.T) {
 		if left.Load() > -1 || n.Liars()["dies"] != nil {
 			t.Errorf("the peer was asked %d times after it died; lied: %v", -left.Load(), n.Liars()["dies"])
 		}
-		check(t, n.state.Close())
 	})
 }
 
@@ -180,7 +176,6 @@ func TestStale(t *testing.T) {
 			t.Errorf("joined at %d, want %d", newest, want)
 		}
 		j.same(newest)
-		check(t, n.state.Close())
 	})
 }
 

@@ -59,7 +59,6 @@ func TestTrusted(t *testing.T) {
 		hash, err := n.chain.Ledger.HashByHeight(at - 1)
 		check(t, err)
 		refusedTrusted(t, "a block that nobody shows", newPinned(t, n, &blocksync.Pin{Height: at - 1, Hash: hash}), blocksync.ErrTrusted)
-		check(t, n.state.Close())
 	})
 }
 
