@@ -27,7 +27,7 @@ const (
 	defaultAccounts     = 1 << 16  // accounts in the owner's cache, about 200 bytes each
 	defaultProofRoots   = 128      // final roots before the head that stay provable
 	defaultProofBytes   = 64 << 20 // of overwritten nodes kept for them
-	defaultBlockBytes   = 4 << 20  // RLP of final blocks kept decoded
+	defaultBlockBytes   = 2 << 20  // RLP of final blocks kept decoded
 	maxBatchBytes       = 64 << 20 // of one commit; more ancestors go in several
 	subscriptionBacklog = 128      // final blocks that wait for one slow subscriber
 )

@@ -20,8 +20,8 @@ const (
 	// window is the RLP of blocks that are asked for, verified or waiting to be
 	// applied. Decoded, with recovered senders, they take up to eight times as
 	// much.
-	window     = 12 << 20
-	rangeBytes = 1 << 20 // wanted of one answer
+	window     = 4 << 20
+	rangeBytes = 512 << 10 // wanted of one answer
 	inFlight   = 12      // ranges
 	firstGuess = 64 << 10
 	guessShare = 4 // one part in guessShare of the guess is the newest answer
