@@ -20,6 +20,8 @@ import (
 // Headers, certificates and places by hash stay. It answers the height to go on
 // at, and how many it deleted; 0 = there are none left.
 func (s *Store) PruneBodies(from uint64, limit int) (next uint64, pruned int, err error) {
+	s.boundsMu.Lock() // or Fill could put back what this scan saw below the bound
+	defer s.boundsMu.Unlock()
 	from = max(from, 1) // block 0 is always held
 	first := s.FirstBody()
 	if first <= from {
