@@ -27,22 +27,36 @@ const (
 	fillLog   = time.Minute            // between two lines of the log about it
 )
 
+// fillTo is the lowest block that is fetched below the ones that are here: all, or
+// only the block of the snapshot that this node joined by. A network without
+// transactions makes no next one, and "latest" has to have an answer.
+func (n *Node) fillTo() uint64 {
+	switch b := n.driver.ledger.Bounds(); {
+	case n.cfg.Sync.HistoryFill:
+		return 1
+	case b.Base > 0 && b.FirstBody == b.Base+1:
+		return b.Base
+	default:
+		return b.FirstBody
+	}
+}
+
 // fill fetches the blocks below a snapshot that this node joined by, from the top
-// down, until block 1 is here. It goes on where it was after a restart.
+// down. It goes on where it was after a restart.
 func (n *Node) fill(ctx context.Context) error {
-	d := n.driver
-	if !n.cfg.Sync.HistoryFill || d.ledger.Bounds().FirstBody <= 1 {
+	d, lowest := n.driver, n.fillTo()
+	if d.ledger.Bounds().FirstBody <= lowest {
 		return nil
 	}
-	n.log.Info("history: the blocks below are fetched in the background", "below", d.ledger.Bounds().FirstBody)
+	n.log.Info("history: the blocks below are fetched in the background", "below", d.ledger.Bounds().FirstBody, "lowest", lowest)
 	sets, err := d.sync.setsFromGenesis(ctx)
 	if err != nil {
 		return err
 	}
 	told := fillProgress{log: n.log, every: newPace(fillLog), progress: progress{log: slog.New(slog.DiscardHandler), notify: n.cfg.Progress}}
-	told.begin(d.ledger.Bounds().FirstBody)
+	told.begin(d.ledger.Bounds().FirstBody, lowest)
 	defer told.progress.end()
-	wait, count := fillPause, uint64(fillCount)
+	wait, count := time.Duration(0), uint64(fillCount)
 	for {
 		select {
 		case <-ctx.Done():
@@ -50,15 +64,15 @@ func (n *Node) fill(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		first := d.ledger.Bounds().FirstBody
-		if first <= 1 {
-			n.log.Info("history: every block is here")
+		if first <= lowest {
+			n.log.Info("history: the blocks are here", "lowest", lowest)
 			return nil
 		}
 		wait = fillPause
 		if d.sync.catching.Load() || d.room() != roomy {
 			continue
 		}
-		count, err = n.fillBelow(ctx, sets, first, count)
+		count, err = n.fillBelow(ctx, sets, first, min(count, first-lowest))
 		switch {
 		case err == nil || ctx.Err() != nil:
 			told.at(d.ledger.Bounds().FirstBody)
@@ -76,31 +90,30 @@ type fillProgress struct {
 	log      *slog.Logger
 	every    *pace
 	progress progress
+	lowest   uint64
 	total    uint64 // blocks that were missing when it began
 }
 
-func (p *fillProgress) begin(first uint64) {
-	p.total = first - 1
+func (p *fillProgress) begin(first, lowest uint64) {
+	p.lowest, p.total = lowest, first-lowest
 	p.progress.begin("history", "blocks", 0, p.total)
 	p.every.allow("") // what begins was logged
 }
 
 // at notes the lowest block that is here.
 func (p *fillProgress) at(first uint64) {
-	filled := p.total - (max(first, 1) - 1)
+	filled := p.total - (max(first, p.lowest) - p.lowest)
 	p.progress.at(filled, float64(filled)/float64(p.total), float64(filled))
 	if s := p.progress.get(); p.progress.notify == nil && p.every.allow("") {
 		p.log.Info("history", "below", first, "done", percent(s.Done), "rate", int64(s.Rate), "unit", "blocks/s", "eta", eta(s.ETA))
 	}
 }
 
-// fillBelow fetches and keeps a range of so many blocks. Fill goes down from the
+// fillBelow fetches and keeps the range of so many blocks below first. Fill goes down from the
 // lowest block that is held, so an answer that ends below it is of no use: next is
 // how many blocks surely fit into one. So no more than an answer is in memory.
 func (n *Node) fillBelow(ctx context.Context, sets *blocksync.Sets, first, count uint64) (next uint64, err error) {
-	d := n.driver
-	count = min(count, first-1)
-	from := first - count
+	d, from := n.driver, first-count
 	q := fetch.Encode(&blocksync.BlocksRequest{From: from, Count: count, Bytes: fillBytes})
 	blocks, _, err := fetch.Ask(ctx, d.sync.pool, fetch.Question[[]blocksync.Block]{
 		Name: blocksync.RequestBlocks, Request: q,

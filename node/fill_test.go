@@ -177,7 +177,7 @@ func fillFrom(t *testing.T, c *lighttest.Chain, w *fetchtest.Network) {
 	n := &Node{driver: &driver{ledger: l, rules: &c.Spec.Rules}}
 	n.driver.sync = &syncer{d: n.driver, pool: pool}
 	for count := uint64(fillCount); l.Bounds().FirstBody > 1; {
-		if count, err = n.fillBelow(t.Context(), sets, l.Bounds().FirstBody, count); err != nil {
+		if count, err = n.fillBelow(t.Context(), sets, l.Bounds().FirstBody, min(count, l.Bounds().FirstBody-1)); err != nil {
 			t.Fatal(err)
 		}
 	}

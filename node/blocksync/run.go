@@ -22,7 +22,7 @@ const (
 	// much.
 	window     = 4 << 20
 	rangeBytes = 512 << 10 // wanted of one answer
-	inFlight   = 12      // ranges
+	inFlight   = 12        // ranges
 	firstGuess = 64 << 10
 	guessShare = 4 // one part in guessShare of the guess is the newest answer
 
