@@ -61,11 +61,15 @@ func dbCompact(c *cli.Context) (err error) {
 		return stopFirst(err)
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	before := h.Store.Metrics().DiskBytes
+	size := func() uint64 { // without the tables that were replaced, which are deleted a little later
+		m := h.Store.Metrics()
+		return m.TableBytes + m.LogBytes
+	}
+	before := size()
 	if err := h.Store.Compact(); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "%d bytes before, %d after\n", before, h.Store.Metrics().DiskBytes)
+	fmt.Fprintf(c.App.Writer, "%d bytes before, %d after\n", before, size())
 	return nil
 }
 
