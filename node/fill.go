@@ -64,8 +64,8 @@ func (n *Node) fill(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		first := d.ledger.Bounds().FirstBody
-		if first <= lowest {
-			n.log.Info("history: the blocks are here", "lowest", lowest)
+		if first <= max(lowest, n.fillTo()) { // pruning may have gone past the snapshot meanwhile
+			n.log.Info("history: the blocks are here", "lowest", max(first, 1))
 			return nil
 		}
 		wait = fillPause
@@ -102,7 +102,7 @@ func (p *fillProgress) begin(first, lowest uint64) {
 
 // at notes the lowest block that is here.
 func (p *fillProgress) at(first uint64) {
-	filled := p.total - (max(first, p.lowest) - p.lowest)
+	filled := p.total - min(p.total, max(first, p.lowest)-p.lowest) // pruning may have raised it
 	p.progress.at(filled, float64(filled)/float64(p.total), float64(filled))
 	if s := p.progress.get(); p.progress.notify == nil && p.every.allow("") {
 		p.log.Info("history", "below", first, "done", percent(s.Done), "rate", int64(s.Rate), "unit", "blocks/s", "eta", eta(s.ETA))
@@ -161,10 +161,14 @@ func (n *Node) fillWith(ctx context.Context, blocks []blocksync.Block) error {
 				}
 				filling.Lock() // two peers may have been asked the same
 				defer filling.Unlock()
-				if d.ledger.Bounds().FirstBody != older[0].Block.NumberU64()+1 {
+				next := func() bool { return d.ledger.Bounds().FirstBody == older[0].Block.NumberU64()+1 }
+				if !next() {
 					return struct{}{}, fetch.ErrAbsent
 				}
 				err = d.ledger.Fill(older)
+				if err != nil && !next() { // pruned meanwhile: neither the peer's fault nor ours
+					return struct{}{}, fetch.ErrAbsent
+				}
 				if err != nil && !errors.Is(err, ledger.ErrNotTheChain) {
 					err = fmt.Errorf("%w: %w", fetch.ErrOwn, err)
 				}

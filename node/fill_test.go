@@ -2,10 +2,12 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,9 +18,11 @@ import (
 	"cairn/ledger/store"
 	"cairn/light"
 	"cairn/light/lighttest"
+	"cairn/node/archive"
 	"cairn/node/blocksync"
 	"cairn/node/fetch"
 	"cairn/node/fetch/fetchtest"
+	"cairn/node/rpc"
 	"cairn/node/statesync"
 )
 
@@ -82,11 +86,9 @@ func logs(edit func(*types.Log)) func(*types.Receipt) {
 	}
 }
 
-// TestReceiptLies: whatever a peer says wrong of receipts, nothing of it is
-// stored, the peer is held to have lied, and the fill ends with what the honest
-// peer has.
-func TestReceiptLies(t *testing.T) {
-	t.Parallel()
+// servedSnapshot is a chain with a snapshot of its head, and what serves both.
+func servedSnapshot(t *testing.T) (*lighttest.Chain, map[string]func(context.Context, []byte) ([]byte, error)) {
+	t.Helper()
 	spec := lighttest.Spec(4)
 	spec.Rules.CheckpointInterval = 1
 	served := t.TempDir()
@@ -113,6 +115,15 @@ func TestReceiptLies(t *testing.T) {
 	})
 	serve := (&blocksync.Server{Ledger: c.Ledger}).Requests()
 	maps.Copy(serve, states.Requests())
+	return c, serve
+}
+
+// TestReceiptLies: whatever a peer says wrong of receipts, nothing of it is
+// stored, the peer is held to have lied, and the fill ends with what the honest
+// peer has.
+func TestReceiptLies(t *testing.T) {
+	t.Parallel()
+	c, serve := servedSnapshot(t)
 	lighttest.Covered(t, blocksync.ReceiptsAnswer{}, map[string]any{"Blocks": receipt{}}, receiptLies())
 	lies := map[string]func(honest []byte) []byte{"no RLP": func([]byte) []byte { return []byte("junk") }}
 	for name, lie := range receiptLies() {
@@ -147,9 +158,9 @@ func TestReceiptLies(t *testing.T) {
 	}
 }
 
-// fillFrom joins by a snapshot, fills the blocks below from peers, and compares
-// what is stored with the chain.
-func fillFrom(t *testing.T, c *lighttest.Chain, w *fetchtest.Network) {
+// joined is as much of a node as fill needs, on a database that has joined by a
+// snapshot.
+func joined(t *testing.T, c *lighttest.Chain, w *fetchtest.Network) (*Node, *blocksync.Sets) {
 	t.Helper()
 	start, err := light.FromGenesis(c.Spec)
 	if err != nil {
@@ -165,18 +176,28 @@ func fillFrom(t *testing.T, c *lighttest.Chain, w *fetchtest.Network) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	l, err := ledger.Open(st, c.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{driver: &driver{ledger: l, rules: &c.Spec.Rules}}
-	n.driver.sync = &syncer{d: n.driver, pool: pool}
+	d := &driver{ledger: l, rules: &c.Spec.Rules, serving: newServing(blocksync.Server{Ledger: l}, nil, 1)}
+	d.sync = &syncer{d: d, pool: pool, spec: c.Spec}
+	return &Node{driver: d, log: slog.New(slog.DiscardHandler)}, sets
+}
+
+// fillFrom joins by a snapshot, fills the blocks below from peers, and compares
+// what is stored with the chain.
+func fillFrom(t *testing.T, c *lighttest.Chain, w *fetchtest.Network) {
+	t.Helper()
+	n, sets := joined(t, c, w)
+	l := n.driver.ledger
 	for count := uint64(fillCount); l.Bounds().FirstBody > 1; {
+		var err error
 		if count, err = n.fillBelow(t.Context(), sets, l.Bounds().FirstBody, min(count, l.Bounds().FirstBody-1)); err != nil {
 			t.Fatal(err)
 		}
@@ -197,5 +218,48 @@ func fillFrom(t *testing.T, c *lighttest.Chain, w *fetchtest.Network) {
 				t.Errorf("block %d, receipt %d: %x, want %x", h, i, b, a)
 			}
 		}
+	}
+}
+
+// TestFillSnapshotBlock: the block of the snapshot is fetched, and none below; none
+// at all if pruning has gone past it before its turn came.
+func TestFillSnapshotBlock(t *testing.T) {
+	t.Parallel()
+	for name, past := range map[string]bool{"": false, "pruned past it": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, serve := servedSnapshot(t)
+			w := fetchtest.New(serve, 0, "honest")
+			n, _ := joined(t, c, w)
+			l := n.driver.ledger
+			base := l.Bounds().Base
+			want := store.Bounds{Base: base, FirstBody: base}
+			c.Seal(c.Transfer(0))
+			if err := archive.Apply(t.Context(), l, archive.Stored(c.Store.View, base+1, base+1), archive.Options{Prune: prunable, Progress: func(uint64) {}}); err != nil {
+				t.Fatal(err)
+			}
+			n.driver.sync.catching.Store(true)
+			begun, done := make(chan struct{}), make(chan error, 1)
+			begins := sync.OnceFunc(func() { close(begun) })
+			n.cfg.Progress = func(*rpc.Sync) { begins() }
+			go func() { done <- n.fill(t.Context()) }()
+			<-begun
+			if past {
+				want.FirstBody = base + 2
+				if err := l.RaiseBounds(want); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n.driver.sync.catching.Store(false)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if asked := w.Asked("honest", blocksync.RequestBlocks); l.Bounds() != want || asked > 0 == past {
+				t.Errorf("bounds %+v, want %+v; asked %d times", l.Bounds(), want, asked)
+			}
+			if _, err := l.Receipts(base); !past && err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
