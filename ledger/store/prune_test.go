@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -44,6 +45,42 @@ func TestPruneBodies(t *testing.T) {
 	pass(6, 3, 2)
 	pass(9, 3)
 	pass(10, 1)
+}
+
+// TestPruneBesideFill: a block that is filled in while one that was seen below the
+// bound is deleted waits for that, and is not deleted with it.
+func TestPruneBesideFill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, small(vfs.NewMem()))
+		blocks := extend(t, st, nil, 6, 1)
+		if err := st.RaiseBounds(Bounds{FirstBody: 4}, nil); err != nil {
+			t.Fatal(err)
+		}
+		hold := &copying{room: 1 << 30, divided: make(chan struct{})} // a copy that no write can go past
+		st.copying.Store(hold)
+		done := make(chan error, 1)
+		go func() {
+			_, _, err := st.PruneBodies(0, 100)
+			done <- err
+		}()
+		synctest.Wait() // it has read what it deletes
+		st.copying.Store(nil)
+		if st.boundsMu.TryLock() {
+			t.Error("the bounds can move while what is below them is deleted")
+			st.boundsMu.Unlock()
+		}
+		close(hold.divided)
+		if err := errors.Join(<-done, st.Fill([]Filling{filling(blocks, 3)})); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Body(blocks[3].Hash()); err != nil || st.FirstBody() != 3 {
+			t.Errorf("the first block is %d, and it is read with %v", st.FirstBody(), err)
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // BenchmarkPruneBodies prunes b.N blocks while all tombstones lie in one memtable,
