@@ -18,8 +18,8 @@ import (
 // Limits of the blocks on their way.
 const (
 	// window is the RLP of blocks that are asked for, verified or waiting to be
-	// applied. Decoded, with recovered senders, they take up to eight times as
-	// much.
+	// applied; the lowest range is asked for even if it is larger. Decoded, with
+	// recovered senders, they take up to eight times as much.
 	window     = 4 << 20
 	rangeBytes = 512 << 10 // wanted of one answer
 	inFlight   = 12        // ranges
@@ -187,7 +187,7 @@ func (r *replay) choose() (s span, ok bool) {
 // span is a run of at most left heights that is about rangeBytes long.
 func (r *replay) span(from, left uint64) span {
 	count := min(max(rangeBytes/max(r.mean, 1), 1), MaxBlocks, left)
-	return span{from, count, min(count*r.mean, 2*rangeBytes)}
+	return span{from, count, count * r.mean}
 }
 
 // fetch asks for one span until an answer passes.
