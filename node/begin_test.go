@@ -1,8 +1,10 @@
 package node
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -129,11 +131,23 @@ func TestObserversAreNotAsked(t *testing.T) {
 	}
 }
 
-// TestBeganTogether: one member that is further, or too few in the first view, and
-// the network is not one that begins.
+// TestBeganTogether: one member that is further, even beside a quorum that is not, or
+// too few in the first view, and the network is not one that begins.
 func TestBeganTogether(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 4, 0, nil)
+	for n, not := range map[int][][]uint64{
+		4: {{1, 1}, {1, 1, 2}, {5, 1, 1}, {2, 2, 2}},
+		7: {{1, 1, 1, 1}, {2, 1, 1, 1, 1, 1}},
+	} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			testBeganTogether(t, n, not)
+		})
+	}
+}
+
+func testBeganTogether(t *testing.T, n int, not [][]uint64) {
+	c := newCluster(t, n, 0, nil)
 	c.copied(0)
 	c.start(0)
 	d := c.nodes[0].driver
@@ -149,21 +163,21 @@ func TestBeganTogether(t *testing.T) {
 			}
 		})
 	}
-	for _, views := range [][]uint64{{1, 1}, {1, 1, 2}, {5, 1, 1}, {2, 2, 2}} {
+	for _, views := range not {
 		tell(views...)
 		if c.votes(0) {
 			t.Fatalf("others in views %v, and it votes", views)
 		}
 	}
-	tell(1, 1, 1)
+	tell(slices.Repeat([]uint64{1}, consensus.Quorum(n))...)
 	if !c.votes(0) {
-		t.Errorf("others all in the first view: %+v", c.nodes[0].Status())
+		t.Errorf("a quorum of others in the first view: %+v", c.nodes[0].Status())
 	}
 	raw, err := os.ReadFile(filepath.Join(c.homes[0], InstanceFile))
 	if err != nil || len(strings.Fields(string(raw))) != 1 {
 		t.Errorf("instance file %q, %v", raw, err)
 	}
-	if s := d.state.Load(); s.View != 1 || s.Observing || consensus.Quorum(4) != 3 {
+	if s := d.state.Load(); s.View != 1 || s.Observing {
 		t.Errorf("state %+v", s.Status)
 	}
 }
