@@ -181,6 +181,7 @@ func (h *Host) closeOlder(conn network.Conn, apart time.Duration) {
 		if c.ID() != conn.ID() && conn.Stat().Opened.Sub(c.Stat().Opened) > apart {
 			h.log.Debug("closing a connection that the peer has left", "peer", conn.RemotePeer())
 			c.Close()
+			h.count.inc(cConnectionsLeft)
 		}
 	}
 }

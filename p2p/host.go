@@ -307,7 +307,10 @@ func (h *Host) await(p peer.ID) (wait chan error, ready bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s := h.peers[p]; s != nil && s.hello != nil {
-		return nil, true
+		if h.host.Network().Connectedness(p) == network.Connected {
+			return nil, true
+		}
+		h.lostLocked(s) // onDisconnected is still to come
 	}
 	wait = make(chan error, 1)
 	h.waiters[p] = append(h.waiters[p], wait)

@@ -97,12 +97,20 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func connect(t testing.TB, a, b *Host) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := a.Connect(ctx, b.ListenAddrs()[0]); err != nil {
-		t.Fatalf("connect: %v", err)
-	}
+	reach(t, a, b.ListenAddrs()[0])
 	eventually(t, "the other side is ready", func() bool { return hasPeer(b, a.ID()) })
+}
+
+// reach dials until it succeeds: a busy machine may need longer than a dial has.
+func reach(t testing.TB, h *Host, addr string) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if err = h.Connect(t.Context(), addr); err == nil {
+			return
+		}
+	}
+	t.Fatalf("not connected within %s: %v", patience, err)
 }
 
 func hasPeer(h *Host, p peer.ID) bool {

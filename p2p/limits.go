@@ -65,6 +65,7 @@ type waits struct {
 	direct    time.Duration // whole direct batch of transactions
 	consensus time.Duration // from a frame's first byte to its last, and 1 s for each 128 KiB
 	together  time.Duration // two connections of a peer that opened further apart were not dialled at the same time
+	ping      time.Duration // between two rounds of pings
 }
 
-var defaultWaits = waits{request: 5 * time.Second, direct: 10 * time.Second, consensus: 30 * time.Second, together: dialLimit}
+var defaultWaits = waits{request: 5 * time.Second, direct: 10 * time.Second, consensus: 30 * time.Second, together: dialLimit, ping: pingInterval}

@@ -44,6 +44,7 @@ const (
 	cPeersRefused
 	cDials
 	cDialsFailed
+	cConnectionsLeft
 	cCharges
 	cBans
 	counterCount
@@ -84,6 +85,7 @@ var counterInfo = [counterCount]struct{ name, help string }{
 	cPeersRefused:           {"peers_refused_total", "Connections refused: not allowed, banned or too many."},
 	cDials:                  {"dials_total", "Dials begun."},
 	cDialsFailed:            {"dials_failed_total", "Dials that failed."},
+	cConnectionsLeft:        {"connections_left_total", "Connections closed because the peer had left them and come back on another."},
 	cCharges:                {"charges_total", "Times a peer was charged for a fault."},
 	cBans:                   {"bans_total", "Peers banned."},
 }

@@ -1,11 +1,10 @@
 package p2p
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -97,15 +96,23 @@ func (w *wire) cutOff() {
 	w.cut = true
 }
 
+// unpinged is the configuration of a host whose pings end no connection.
+func unpinged(t *testing.T, n int) Config {
+	cfg := testConfig(t, n)
+	cfg.waits = defaultWaits
+	cfg.waits.ping = time.Hour
+	return cfg
+}
+
 // TestLeftConnection: one side of a cut link has given its connection up and
-// dials anew, the other has not noticed. What the other sends from then on takes
-// the new connection; the old one, which has more streams, is closed.
+// dials anew, the other has not noticed. It learns so from the handshake: it
+// closes the old connection, which has more streams, and what it sends from then
+// on takes the new one.
 func TestLeftConnection(t *testing.T) {
 	t.Parallel()
 	box := &inbox{}
 	start := func(n int, handlers Handlers) *Host {
-		cfg := testConfig(t, n)
-		cfg.waits = defaultWaits
+		cfg := unpinged(t, n)
 		cfg.waits.together = 100 * time.Millisecond
 		h := startHost(t, cfg, handlers)
 		h.SetValidators([]peer.ID{testID(t, 0), testID(t, 1)})
@@ -113,36 +120,74 @@ func TestLeftConnection(t *testing.T) {
 	}
 	gone, stays := start(0, box.handlers()), start(1, Handlers{})
 	w, addr := newWire(t, stays.ListenAddrs()[0])
-	if err := gone.Connect(t.Context(), addr); err != nil {
-		t.Fatal(err)
+	dial := func(addr string) {
+		t.Helper()
+		reach(t, gone, addr)
+		if len(gone.host.Network().ConnsToPeer(stays.ID())) == 0 {
+			t.Fatal("Connect found a connection that had ended")
+		}
 	}
-	sent := 0
-	arrives := func() bool {
-		sent++
-		stays.SendConsensus(gone.ID(), []byte(fmt.Sprint("frame ", sent)))
-		got := box.got(&box.consensus)
-		return len(got) > 0 && strings.HasPrefix(got[len(got)-1], "frame")
+	dial(addr)
+	arrives := func(frame string) func() bool {
+		return func() bool {
+			stays.SendConsensus(gone.ID(), []byte(frame))
+			return slices.Contains(box.got(&box.consensus), frame)
+		}
 	}
-	eventually(t, "a first frame", arrives)
-	opened := time.Now()
+	eventually(t, "a frame", arrives("over the old connection"))
 	w.cutOff()
-	began := time.Now()
-	for time.Since(opened) <= 2*stays.waits.together {
+	old := stays.host.Network().ConnsToPeer(gone.ID())
+	for opened := time.Now(); time.Since(opened) <= 2*stays.waits.together; {
 		time.Sleep(10 * time.Millisecond) // the connections must not look as if dialled at once
 	}
 	if err := gone.host.Network().ClosePeer(stays.ID()); err != nil { // as after pings without an answer
 		t.Fatal(err)
 	}
-	before := len(box.got(&box.consensus))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := gone.Connect(ctx, stays.ListenAddrs()[0]); err != nil {
-		t.Fatal(err)
+	dial(stays.ListenAddrs()[0])
+	// Counted, since the multiplexer would end it, too, after 40 s.
+	eventually(t, "the old connection is found left", func() bool { return stays.Metrics()["connections_left_total"] > 0 })
+	for _, c := range old {
+		if !c.IsClosed() {
+			t.Error("the old connection is open")
+		}
 	}
-	eventually(t, "a frame over the new connection", func() bool { return arrives() && len(box.got(&box.consensus)) > before })
-	// Pings without an answer would end the old connection too, but not before.
-	if took := time.Since(began); took >= 2*pingLimit {
-		t.Errorf("the first frame took %s", took)
+	eventually(t, "a frame", arrives("over the new connection"))
+}
+
+// TestSilentPeer: pings without an answer end the connections that were there
+// before them. One that opened meanwhile stays, and so does a peer of whom
+// something else was heard.
+func TestSilentPeer(t *testing.T) {
+	t.Parallel()
+	a, b := startHost(t, unpinged(t, 0), Handlers{}), startHost(t, unpinged(t, 1), Handlers{})
+	closes := func(began time.Time) (n int) {
+		conns := a.host.Network().ConnsToPeer(b.ID())
+		if len(conns) == 0 {
+			t.Fatal("not connected")
+		}
+		a.closeSilent(b.ID(), began)
+		for _, c := range conns {
+			if c.IsClosed() {
+				n++
+			}
+		}
+		return n
 	}
-	eventually(t, "the end of the old connection", func() bool { return len(stays.host.Network().ConnsToPeer(gone.ID())) == 1 })
+	began := time.Now()
+	connect(t, a, b)
+	if closes(began) != 0 {
+		t.Fatal("closed a connection that opened after the pings began")
+	}
+	began = time.Now()
+	a.state(b.ID()).hear()
+	if closes(began) != 0 {
+		t.Fatal("closed that of a peer that was heard of")
+	}
+	if closes(time.Now()) == 0 {
+		t.Fatal("kept the connection of a silent peer")
+	}
+	reach(t, a, b.ListenAddrs()[0])
+	if closes(began) != 0 { // and there is one, although the end of the other may not have been told yet
+		t.Fatal("closed the connection dialled again")
+	}
 }

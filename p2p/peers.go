@@ -140,19 +140,22 @@ func (h *Host) onDisconnected(n network.Network, c network.Conn) {
 	p := c.RemotePeer()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.peers[p]
-	if s == nil || n.Connectedness(p) == network.Connected {
-		return
+	if s := h.peers[p]; s != nil && n.Connectedness(p) != network.Connected {
+		h.lostLocked(s)
 	}
+}
+
+// lostLocked forgets a peer whose last connection has ended.
+func (h *Host) lostLocked(s *peerState) {
 	s.cancel()
-	delete(h.peers, p)
-	h.settleLocked(p, ErrHandshake)
+	delete(h.peers, s.id)
+	h.settleLocked(s.id, ErrHandshake)
 	h.poke()
-	if k := h.keepers[p]; k != nil {
+	if k := h.keepers[s.id]; k != nil {
 		k.poke()
 	}
 	if s.hello != nil {
-		h.log.Debug("peer lost", "peer", p)
+		h.log.Debug("peer lost", "peer", s.id)
 	}
 }
 
@@ -217,7 +220,7 @@ func (h *Host) tellChanges() {
 // without a word. TCP alone would notice after minutes, and after a partition
 // wait as long before it tries again.
 func (h *Host) pingPeers() {
-	tick := time.NewTicker(pingInterval)
+	tick := time.NewTicker(h.waits.ping)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
@@ -227,10 +230,26 @@ func (h *Host) pingPeers() {
 		}
 		began := time.Now()
 		for p, ok := range h.pingRound(n%pingOthersEvery == 0) {
-			if s := h.state(p); !ok && s != nil && !s.heardSince(began) {
-				h.log.Info("peer does not answer; disconnecting", "peer", p)
-				h.host.Network().ClosePeer(p)
+			if !ok {
+				h.closeSilent(p, began)
 			}
+		}
+	}
+}
+
+// closeSilent closes the connections of a peer that were there before a round of
+// pings which it did not answer, unless it was heard of since. A newer one stays:
+// after a partition the other side often gives up first and dials anew while our
+// pings still wait on the connection that it left.
+func (h *Host) closeSilent(p peer.ID, began time.Time) {
+	s := h.state(p)
+	if s == nil || s.heardSince(began) {
+		return
+	}
+	for _, c := range h.host.Network().ConnsToPeer(p) {
+		if c.Stat().Opened.Before(began) {
+			h.log.Info("peer does not answer; disconnecting", "peer", p)
+			c.Close()
 		}
 	}
 }
