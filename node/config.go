@@ -13,6 +13,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"cairn/node/rpc"
+	"cairn/p2p"
 )
 
 // Config is what one operator chooses for one node. The chain's rules are not
@@ -194,6 +195,10 @@ func LoadConfig(home string) (Config, error) {
 		if errors.As(err, &strict) {
 			return c, fmt.Errorf("%s: unknown setting\n%s", path, strict.String())
 		}
+		var wrong *toml.DecodeError
+		if errors.As(err, &wrong) {
+			return c, fmt.Errorf("%s: %w\n%s", path, err, wrong.String())
+		}
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
@@ -218,8 +223,8 @@ func (c Config) Validate() error {
 	if c.Home == "" {
 		return errors.New("home: no directory given")
 	}
-	if len(c.P2P.Listen) == 0 {
-		return errors.New("p2p.listen: a node needs at least one address")
+	if err := (p2p.Config{Listen: c.P2P.Listen, Announce: c.P2P.Announce, Bootnodes: c.P2P.Bootnodes}).ValidateAddresses(); err != nil {
+		return fmt.Errorf("p2p.%w", err)
 	}
 	if c.P2P.MaxPeers < 1 || c.P2P.MaxPeers > 10_000 {
 		return fmt.Errorf("p2p.max_peers: %d is not in 1..10000", c.P2P.MaxPeers)

@@ -48,7 +48,7 @@ func (n *Node) fill(ctx context.Context) error {
 	if d.ledger.Bounds().FirstBody <= lowest {
 		return nil
 	}
-	n.log.Info("history: the blocks below are fetched in the background", "below", d.ledger.Bounds().FirstBody, "lowest", lowest)
+	n.log.Info("history: blocks are fetched in the background", "below", d.ledger.Bounds().FirstBody, "lowest", lowest)
 	sets, err := d.sync.setsFromGenesis(ctx)
 	if err != nil {
 		return err

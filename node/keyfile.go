@@ -23,7 +23,7 @@ const (
 const (
 	ErrNoKey      = ErrorKind("there is no validator key: make one with 'cairnd key new'")
 	ErrKeyMode    = ErrorKind("others can read it: want mode 0600")
-	ErrNoPassword = ErrorKind("the validator key is encrypted: give the file of its password with --key-password-file, CAIRN_KEY_PASSWORD_FILE or key_password_file")
+	ErrNoPassword = ErrorKind("the validator key is encrypted: give the file of its password with --password-file (run: --key-password-file, or key_password_file in config.toml) or CAIRN_KEY_PASSWORD_FILE")
 )
 
 // KeyFile is a validator key file: 64 hex digits, or Web3 Secret Storage v3 JSON,

@@ -45,7 +45,7 @@ func (k ErrorKind) Error() string { return string(k) }
 // The kinds of failure at start.
 const (
 	ErrLocked         = ErrorKind("another cairnd is running in this directory")
-	ErrNoGenesis      = ErrorKind("the directory has no genesis file: run cairnd init --genesis FILE")
+	ErrNoGenesis      = ErrorKind("the directory has no genesis file: put the network's there with 'cairnd init --genesis FILE --expect-hash HASH'")
 	ErrNoData         = ErrorKind("there is no database here; a node has none before its first start")
 	ErrPeerKey        = ErrorKind("the peer key is not the one that the validator set names")
 	ErrDevelopmentKey = ErrorKind("a development key, which everybody knows, is used on an address that is not loopback")

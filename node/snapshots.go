@@ -38,6 +38,9 @@ func (n *Node) snapshotKept(height uint64, took time.Duration, err error) {
 	case errors.Is(err, store.ErrClosed):
 		n.log.Info("the snapshot of this height was not finished before the stop", "height", height)
 		return
+	case errors.Is(err, store.ErrOutOfOrder):
+		n.log.Info("no snapshot of this height is kept: blocks came faster than it was copied; one of the next heights is", "height", height)
+		return
 	case err != nil:
 		n.log.Warn("the snapshot of this height was not kept: look at free space and the snapshots directory", "height", height, "err", err)
 		return

@@ -158,28 +158,37 @@ func (c Config) Validate() error {
 	if c.Genesis == (crypto.Hash{}) {
 		return fmt.Errorf("%w: Genesis: no hash", ErrConfig)
 	}
-	if len(c.Listen) == 0 {
-		return fmt.Errorf("%w: Listen: a node needs at least one address", ErrConfig)
-	}
 	if n := len(c.PrivateNetworkKey); n != 0 && n != 32 {
 		return fmt.Errorf("%w: PrivateNetworkKey: %d bytes, want 32", ErrConfig, n)
 	}
+	if err := c.ValidateAddresses(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c.validateLimits()
+}
+
+// ValidateAddresses checks Listen, Announce and Bootnodes alone. Its errors begin
+// with the name of the setting in lower case. Error: ErrAddress for a bootnode.
+func (c Config) ValidateAddresses() error {
+	if len(c.Listen) == 0 {
+		return fmt.Errorf("listen: a node needs at least one address")
+	}
 	for _, s := range c.Listen {
 		if err := checkListen(s, c.PrivateNetworkKey != nil); err != nil {
-			return fmt.Errorf("%w: Listen: %q: %w", ErrConfig, s, err)
+			return fmt.Errorf("listen: %q: %w", s, err)
 		}
 	}
 	for _, s := range c.Announce {
 		if _, err := ma.NewMultiaddr(s); err != nil {
-			return fmt.Errorf("%w: Announce: %q: %w", ErrConfig, s, err)
+			return fmt.Errorf("announce: %q is no multiaddr, as /ip4/192.0.2.10/tcp/30303 is: %w", s, err)
 		}
 	}
 	for _, s := range c.Bootnodes {
 		if _, err := parsePeerAddr(s); err != nil {
-			return fmt.Errorf("%w: Bootnodes: %w", ErrConfig, err)
+			return fmt.Errorf("bootnodes: %w", err)
 		}
 	}
-	return c.validateLimits()
+	return nil
 }
 
 func (c *Config) validateLimits() error {
@@ -233,7 +242,7 @@ func (c *Config) validateLimits() error {
 func checkListen(text string, tcpOnly bool) error {
 	a, err := ma.NewMultiaddr(text)
 	if err != nil {
-		return err
+		a = nil // said below: the parser does not tell what would be right
 	}
 	codes := make([]int, 0, 4)
 	for _, c := range a {

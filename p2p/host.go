@@ -131,7 +131,7 @@ func (h *Host) listen() error {
 			return fmt.Errorf("%w: Listen: %q: %w", ErrConfig, text, err)
 		}
 		if err := h.host.Network().Listen(a); err != nil {
-			return fmt.Errorf("listen for peers on %s: %w", text, err)
+			return fmt.Errorf("listen for peers on %s (another program, or another node, may use the port): %w", text, err)
 		}
 	}
 	return nil

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"cairn/cmd/internal/args"
 	"cairn/crypto"
@@ -120,6 +122,9 @@ func (t *terminal) accountImport(c *cli.Context) error {
 	return t.showAccount(c, a)
 }
 
+// errKeyFile says that a key file was given where a key belongs.
+var errKeyFile = errors.New("this is an encrypted key file and needs no import: copy it into the key store as NAME.json")
+
 // privateKey is the first line of --private-key-file, or asked for. A key is
 // never taken from the command line, which other users of the machine see.
 func (t *terminal) privateKey(c *cli.Context) (*crypto.PrivateKey, error) {
@@ -138,6 +143,9 @@ func (t *terminal) privateKey(c *cli.Context) (*crypto.PrivateKey, error) {
 		return nil, args.Usagef("missing flag --private-key-file")
 	}
 	key, err := crypto.ParsePrivateKey(text)
+	if err != nil && strings.HasPrefix(strings.TrimSpace(text), "{") {
+		return nil, codedError{fmt.Errorf("private key: %w", errKeyFile), exitKey}
+	}
 	if err != nil {
 		// crypto.ErrHex of a file is about the key, not the command line.
 		return nil, codedError{fmt.Errorf("private key: %w", err), exitKey}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"cairn/cmd/internal/args"
 	"cairn/crypto"
@@ -50,6 +51,26 @@ var exitKinds = []struct {
 	}},
 }
 
+// hints say what to do about a kind of error whose text cannot know the flags of
+// this program.
+var hints = []struct {
+	kind error
+	text string
+}{
+	{wallet.ErrUnreachable, "--rpc URL or CAIRN_RPC_URL says which node is asked; 'cairnd run' starts one"},
+	{wallet.ErrNoAccount, "'cairn account list' shows the accounts; --keystore DIR or CAIRN_KEYSTORE names another key store"},
+}
+
+// hinted puts the hint on a line below the error.
+func hinted(err error) error {
+	for _, h := range hints {
+		if errors.Is(err, h.kind) {
+			return fmt.Errorf("%w\n%s", err, h.text)
+		}
+	}
+	return err
+}
+
 type codedError struct {
 	error
 	code int
@@ -75,7 +96,7 @@ func withExitCode(err error) error {
 	for _, k := range exitKinds {
 		for _, kind := range k.kinds {
 			if errors.Is(err, kind) {
-				return codedError{err, k.code}
+				return codedError{hinted(err), k.code}
 			}
 		}
 	}

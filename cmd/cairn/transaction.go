@@ -139,8 +139,11 @@ func (t *terminal) receiptCommand() *cli.Command {
 				r, err = t.wait(c, client, hash, nil)
 			}
 			if errors.Is(err, wallet.ErrNotFound) {
-				if tx, txErr := client.Transaction(c.Context, hash); txErr == nil && !tx.Final {
+				switch tx, txErr := client.Transaction(c.Context, hash); {
+				case txErr == nil && !tx.Final:
 					err = fmt.Errorf("%w: the transaction is pending, wait for it with --wait", err)
+				case errors.Is(txErr, wallet.ErrNotFound):
+					err = fmt.Errorf("%w: this node does not know the transaction; one that joined by a snapshot lacks those before it", err)
 				}
 			}
 			if err != nil {

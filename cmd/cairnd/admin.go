@@ -125,6 +125,9 @@ func adminPeers(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, peers)
 	}
+	if len(peers) == 0 {
+		fmt.Fprintln(c.App.ErrWriter, "no peer is connected")
+	}
 	for _, p := range peers {
 		name := p.Name
 		if name == "" {

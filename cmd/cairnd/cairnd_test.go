@@ -328,7 +328,8 @@ func TestRunConfiguration(t *testing.T) {
 	write(t, filepath.Join(home, node.ConfigFile), "[rpc]\nlisten = '127.0.0.1:1'\ncors = ['https://toml']\n[log]\nlevel = 'warn'\nformat = 'json'\n[p2p]\nmdns = true\n", 0o600)
 	t.Setenv("CAIRN_RPC_LISTEN", "127.0.0.1:2")
 	t.Setenv("CAIRN_LOG_LEVEL", "error")
-	t.Setenv("CAIRN_BOOTNODES", "/a, /b")
+	bootnode := "/ip4/192.0.2.1/tcp/1/p2p/12D3KooWR3mgJt8UDTMZNnz7YpNdoBEMkMEdaY6hAkQPHVeiUt28"
+	t.Setenv("CAIRN_BOOTNODES", bootnode+", "+bootnode)
 	var got node.Config
 	app := newApp(os.Stdout)
 	for _, c := range app.Commands {
@@ -337,14 +338,14 @@ func TestRunConfiguration(t *testing.T) {
 		}
 	}
 	var errs bytes.Buffer
-	argv := []string{"cairnd", "run", "--home", home, "--rpc-listen", "127.0.0.1:3", "--mdns=false", "--p2p-listen", "/x", "--p2p-listen", "/y,/z", "--metrics-listen", "off"}
+	argv := []string{"cairnd", "run", "--home", home, "--rpc-listen", "127.0.0.1:3", "--mdns=false", "--p2p-listen", "/ip4/127.0.0.1/tcp/1", "--p2p-listen", "/ip4/127.0.0.1/tcp/2,/ip4/127.0.0.1/tcp/3", "--metrics-listen", "off"}
 	if code := args.Run(app, argv, &errs); code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}
 	want := node.DefaultConfig(home)
 	want.RPC.Listen, want.RPC.CORS = "127.0.0.1:3", []string{"https://toml"}
 	want.Log.Level, want.Log.Format = "error", "json"
-	want.P2P.MDNS, want.P2P.Bootnodes, want.P2P.Listen = false, []string{"/a", "/b"}, []string{"/x", "/y", "/z"}
+	want.P2P.MDNS, want.P2P.Bootnodes, want.P2P.Listen = false, []string{bootnode, bootnode}, []string{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2", "/ip4/127.0.0.1/tcp/3"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -362,6 +363,9 @@ func TestRunErrors(t *testing.T) {
 		{"sync.serve_mib", "1..65536", "--serve-mib", "0"},
 		{"store.cache_mib", "8..1048576", "--cache-mib", "1"},
 		{"rpc.listen", "host:port", "--rpc-listen", "8545"},
+		{"p2p.listen", "/tcp/PORT", "--p2p-listen", "127.0.0.1:30303"},
+		{"p2p.announce", "multiaddr", "--p2p-announce", "node.example.org"},
+		{"p2p.bootnodes", "/p2p/ID", "--bootnode", "/ip4/192.0.2.1/tcp/30303"},
 		{"rpc.tls_cert", "one without the other", "--rpc-tls-cert", "x"},
 	} {
 		refused(t, 2, x[:2], "run", "--home", empty, x[2], x[3])
@@ -370,6 +374,9 @@ func TestRunErrors(t *testing.T) {
 	bad := t.TempDir()
 	write(t, filepath.Join(bad, node.ConfigFile), "[rpc]\nlistn = 'x'\n", 0o600)
 	refused(t, 1, []string{"config.toml", "listn"}, "run", "--home", bad)
+	torn := t.TempDir()
+	write(t, filepath.Join(torn, node.ConfigFile), "[rpc]\nlisten = = 'x'\n", 0o600)
+	refused(t, 1, []string{"config.toml", "2| listen = = 'x'"}, "run", "--home", torn)
 	wrong := t.TempDir()
 	write(t, filepath.Join(wrong, node.ConfigFile), "[sync]\nmode = 'fast'\n", 0o600)
 	refused(t, 1, []string{"sync.mode"}, "run", "--home", wrong, "--cache-mib", "64")

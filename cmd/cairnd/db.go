@@ -178,7 +178,7 @@ func dbStats(c *cli.Context) (err error) {
 			"tables": out, "diskBytes": m.DiskBytes, "logBytes": m.LogBytes, "diskBytesPerTransaction": per(m.DiskBytes, transactions),
 		})
 	}
-	fmt.Fprintf(w, "height %d, votes forgotten up to epoch %d, view %d\n", head.Height, head.Floor.Epoch, head.Floor.View)
+	fmt.Fprintf(w, "height %d, votes that are needed no more: up to epoch %d, view %d\n", head.Height, head.Floor.Epoch, head.Floor.View)
 	if b := h.Store.Bounds(); b.Base > 0 || b.FirstBody > 1 {
 		fmt.Fprintf(w, "states from height %d on, blocks from height %d on\n", b.Base, b.FirstBody)
 	}

@@ -75,7 +75,7 @@ func installNetwork(home string, s *genesis.Spec, hash crypto.Hash, cfg node.Con
 			return err
 		}
 		if have != hash {
-			return fmt.Errorf("%s is already a node of network %s, not of %s", home, have, hash)
+			return fmt.Errorf("%s is already a node of network %s, not of %s: a home is of one network; use another --home", home, have, hash)
 		}
 	} else if err != nil {
 		return err

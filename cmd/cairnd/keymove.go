@@ -226,7 +226,7 @@ func printMove(c *cli.Context, e *exportedKey, what string) error {
 	fmt.Fprintf(w, "address  %s\npeer id  %s\n", e.Address, e.PeerID)
 	switch {
 	case e.Floor != nil:
-		fmt.Fprintf(w, "votes    up to epoch %d, view %d\n", e.Floor.Epoch, e.Floor.View)
+		fmt.Fprintf(w, "votes    known up to epoch %d, view %d\n", e.Floor.Epoch, e.Floor.View)
 	case e.New:
 		fmt.Fprintln(w, "votes    none: no node has run with this key")
 	default:
