@@ -153,7 +153,7 @@ func (s *sender) run() {
 
 // stream opens one stream and writes until it or the peer ends.
 func (s *sender) stream(state *peerState) {
-	ctx, cancel := context.WithTimeout(network.WithNoDial(state.ctx, "consensus"), streamOpenLimit)
+	ctx, cancel := context.WithTimeout(network.WithNoDial(state.ctx, "consensus"), s.h.waits.open)
 	stream, err := s.h.host.NewStream(ctx, s.to, s.h.protocol("consensus"))
 	cancel()
 	if err != nil {

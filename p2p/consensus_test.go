@@ -205,7 +205,6 @@ func TestBadConsensusFrames(t *testing.T) {
 func TestSlowConsensusFrame(t *testing.T) {
 	t.Parallel()
 	hosts, _ := validators(t, 2, func(_ int, cfg *Config) {
-		cfg.waits = defaultWaits
 		cfg.waits.consensus = 50 * time.Millisecond
 	})
 	// Without a stream of its own, which would end the one below.

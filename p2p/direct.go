@@ -19,7 +19,7 @@ func (h *Host) SendTransactions(to peer.ID, raws [][]byte) error {
 			return fmt.Errorf("%w: transaction %d has %d bytes, want 1..%d", ErrBatchMalformed, i, len(raw), h.cfg.MaxTransactionBytes)
 		}
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, streamOpenLimit)
+	ctx, cancel := context.WithTimeout(h.ctx, h.waits.open)
 	defer cancel()
 	for len(raws) > 0 {
 		n := h.batchLength(raws)

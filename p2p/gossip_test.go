@@ -110,8 +110,9 @@ func TestOneTransactionLeavesAtOnce(t *testing.T) {
 	for i := range 10 {
 		began := time.Now()
 		hosts[0].PublishTransactions(fmt.Append(nil, "alone ", i))
-		eventually(t, "the transaction", func() bool { return len(boxes[1].got(&boxes[1].transactions)) == i+1 })
+		eventually(t, "it leaves", func() bool { return hosts[0].Metrics()["batches_published_total"] == uint64(i+1) })
 		took = append(took, time.Since(began))
+		eventually(t, "it arrives", func() bool { return len(boxes[1].got(&boxes[1].transactions)) == i+1 })
 		if took[i] < time.Second {
 			return
 		}
@@ -225,15 +226,15 @@ func TestSendTransactions(t *testing.T) {
 	t.Parallel()
 	hosts, boxes := mesh(t, 2, nil)
 	var raws [][]byte
-	for i := range 3000 { // several batches
+	for i := range 2000 { // several batches, and fewer than a peer may send at once
 		raws = append(raws, bytes.Repeat([]byte(fmt.Sprintf("%04d", i)), 20))
 	}
-	for range 2 { // the same bytes again: gossip would drop them
+	for i := range 2 { // the same bytes again: gossip would drop them
 		if err := hosts[0].SendTransactions(hosts[1].ID(), raws); err != nil {
 			t.Fatal(err)
 		}
+		eventually(t, "all of them", func() bool { return len(boxes[1].got(&boxes[1].transactions)) == (i+1)*len(raws) })
 	}
-	eventually(t, "all twice", func() bool { return len(boxes[1].got(&boxes[1].transactions)) == 2*len(raws) })
 	if err := hosts[0].SendTransactions(testID(t, 9), raws[:1]); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("to a stranger: %v", err)
 	}

@@ -209,8 +209,8 @@ func (h *Host) shut() error {
 	var err error
 	select {
 	case err = <-done:
-	case <-time.After(closeLimit):
-		err = fmt.Errorf("close the p2p host: not done after %s", closeLimit)
+	case <-time.After(h.waits.close):
+		err = fmt.Errorf("close the p2p host: not done after %s", h.waits.close)
 	}
 	if h.cfg.PeerStore != "" && h.book != nil {
 		err = errors.Join(err, h.book.save(h.cfg.PeerStore, h.cfg.Genesis))

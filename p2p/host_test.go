@@ -52,13 +52,21 @@ func testID(t testing.TB, n int) peer.ID {
 	return id
 }
 
-// testConfig is node n of the test network, alone on loopback.
+// testConfig is node n of the test network, alone on loopback. A busy machine
+// lets none of its deadlines pass, and no ping ends a connection.
 func testConfig(t testing.TB, n int) Config {
 	return Config{
 		Listen:    []string{"/ip4/127.0.0.1/tcp/0"},
 		Key:       testKey(t, n),
 		Genesis:   testGenesis,
 		UserAgent: fmt.Sprintf("cairnd/test-%d", n),
+
+		HandshakeTimeout: patience,
+		RequestTimeout:   patience,
+		waits: waits{
+			request: patience, direct: patience, consensus: patience, together: dialLimit,
+			ping: time.Hour, open: patience, close: patience,
+		},
 	}
 }
 

@@ -27,6 +27,7 @@ func TestChild(t *testing.T) {
 		t.Skip("run by TestKilledValidator only")
 	}
 	cfg := testConfig(t, 1)
+	cfg.waits.ping = pingInterval
 	cfg.Listen = []string{listen}
 	if boot := os.Getenv(childDials); boot != "" {
 		cfg.Bootnodes = []string{boot}
@@ -84,6 +85,7 @@ func TestKilledValidator(t *testing.T) {
 			t.Parallel()
 			box := &inbox{}
 			cfg := testConfig(t, 0)
+			cfg.waits.ping = pingInterval // over QUIC nothing else tells soon that a process is gone
 			cfg.Listen = []string{transport}
 			h := startHost(t, cfg, box.handlers())
 			h.SetValidators([]peer.ID{h.ID(), testID(t, 1)})

@@ -66,6 +66,11 @@ type waits struct {
 	consensus time.Duration // from a frame's first byte to its last, and 1 s for each 128 KiB
 	together  time.Duration // two connections of a peer that opened further apart were not dialled at the same time
 	ping      time.Duration // between two rounds of pings
+	open      time.Duration // negotiation of a stream
+	close     time.Duration // Close
 }
 
-var defaultWaits = waits{request: 5 * time.Second, direct: 10 * time.Second, consensus: 30 * time.Second, together: dialLimit, ping: pingInterval}
+var defaultWaits = waits{
+	request: 5 * time.Second, direct: 10 * time.Second, consensus: 30 * time.Second, together: dialLimit,
+	ping: pingInterval, open: streamOpenLimit, close: closeLimit,
+}

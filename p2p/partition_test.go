@@ -96,14 +96,6 @@ func (w *wire) cutOff() {
 	w.cut = true
 }
 
-// unpinged is the configuration of a host whose pings end no connection.
-func unpinged(t *testing.T, n int) Config {
-	cfg := testConfig(t, n)
-	cfg.waits = defaultWaits
-	cfg.waits.ping = time.Hour
-	return cfg
-}
-
 // TestLeftConnection: one side of a cut link has given its connection up and
 // dials anew, the other has not noticed. It learns so from the handshake: it
 // closes the old connection, which has more streams, and what it sends from then
@@ -112,7 +104,7 @@ func TestLeftConnection(t *testing.T) {
 	t.Parallel()
 	box := &inbox{}
 	start := func(n int, handlers Handlers) *Host {
-		cfg := unpinged(t, n)
+		cfg := testConfig(t, n)
 		cfg.waits.together = 100 * time.Millisecond
 		h := startHost(t, cfg, handlers)
 		h.SetValidators([]peer.ID{testID(t, 0), testID(t, 1)})
@@ -159,7 +151,7 @@ func TestLeftConnection(t *testing.T) {
 // something else was heard.
 func TestSilentPeer(t *testing.T) {
 	t.Parallel()
-	a, b := startHost(t, unpinged(t, 0), Handlers{}), startHost(t, unpinged(t, 1), Handlers{})
+	a, b := startHost(t, testConfig(t, 0), Handlers{}), startHost(t, testConfig(t, 1), Handlers{})
 	closes := func(began time.Time) (n int) {
 		conns := a.host.Network().ConnsToPeer(b.ID())
 		if len(conns) == 0 {

@@ -30,9 +30,7 @@ func TestRequests(t *testing.T) {
 			return nil, ctx.Err()
 		},
 	}})
-	cfg := testConfig(t, 1)
-	cfg.RequestTimeout = patience
-	client := startHost(t, cfg, Handlers{})
+	client := startHost(t, testConfig(t, 1), Handlers{})
 	connect(t, client, server)
 	ctx := context.Background()
 	to := server.ID()
@@ -131,7 +129,7 @@ func TestRequestEndsWithThePeer(t *testing.T) {
 func TestRequestRate(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t, 0)
-	cfg.RequestRate = 2
+	cfg.RequestRate = 0.01 // however slow the machine
 	server := startHost(t, cfg, Handlers{Requests: map[string]Request{
 		"echo": func(_ context.Context, _ peer.ID, req []byte) ([]byte, error) { return req, nil },
 	}})
@@ -193,7 +191,7 @@ func TestBadRequestFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := testConfig(t, 0)
-			if cfg.waits = defaultWaits; name == "slow" {
+			if name == "slow" {
 				cfg.waits.request = 200 * time.Millisecond
 			}
 			server := startHost(t, cfg, Handlers{Requests: map[string]Request{
@@ -210,7 +208,8 @@ func TestBadRequestFrames(t *testing.T) {
 				s.CloseWrite()
 			}
 			expectEnd(t, s)
-			eventually(t, "it is counted", func() bool { return server.Metrics()[c.metric] == 1 })
+			// On a busy machine other requests may be slow, too.
+			eventually(t, "it is counted", func() bool { return server.Metrics()[c.metric] >= 1 })
 		})
 	}
 }

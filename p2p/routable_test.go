@@ -1,7 +1,6 @@
 package p2p
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -25,31 +24,19 @@ func routableHost(t *testing.T, cfg Config) (*Host, string) {
 	return nil, ""
 }
 
-func dial(h *Host, addr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return h.Connect(ctx, addr)
-}
-
 func TestPeersPerAddress(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t, 0)
 	cfg.MaxPeersPerAddress = 1
 	h, addr := routableHost(t, cfg)
 	h.SetValidators([]peer.ID{testID(t, 3)})
-	if err := dial(startHost(t, testConfig(t, 1), Handlers{}), addr); err != nil {
-		t.Fatal(err)
-	}
+	reach(t, startHost(t, testConfig(t, 1), Handlers{}), addr)
 	eventually(t, "the first is a peer", func() bool { return len(h.Peers()) == 1 })
-	if err := dial(startHost(t, testConfig(t, 2), Handlers{}), addr); err == nil {
+	if err := startHost(t, testConfig(t, 2), Handlers{}).Connect(t.Context(), addr); err == nil {
 		t.Error("a second peer from the same address was let in")
 	}
-	if err := dial(startHost(t, testConfig(t, 3), Handlers{}), addr); err != nil {
-		t.Errorf("a validator: %v", err)
-	}
-	if err := dial(startHost(t, testConfig(t, 4), Handlers{}), loopbackAddr(t, h)); err != nil {
-		t.Errorf("from loopback: %v", err)
-	}
+	reach(t, startHost(t, testConfig(t, 3), Handlers{}), addr)               // a validator
+	reach(t, startHost(t, testConfig(t, 4), Handlers{}), loopbackAddr(t, h)) // from loopback
 }
 
 func loopbackAddr(t *testing.T, h *Host) string {
@@ -70,18 +57,12 @@ func TestLoopbackStaysHere(t *testing.T) {
 	middle, addr := routableHost(t, testConfig(t, 0))
 	local := startHost(t, testConfig(t, 1), Handlers{})
 	near := startHost(t, testConfig(t, 2), Handlers{})
-	connect := func(h *Host, addr string) {
-		t.Helper()
-		if err := dial(h, addr); err != nil {
-			t.Fatal(err)
-		}
-	}
-	connect(local, loopbackAddr(t, middle))
-	connect(near, loopbackAddr(t, middle))
+	reach(t, local, loopbackAddr(t, middle))
+	reach(t, near, loopbackAddr(t, middle))
 	eventually(t, "the near node learns the local one", func() bool { return hasPeer(near, local.ID()) })
 
 	far, _ := routableHost(t, testConfig(t, 3))
-	connect(far, addr)
+	reach(t, far, addr)
 	eventually(t, "both are ready", func() bool { return hasPeer(middle, far.ID()) && hasPeer(far, middle.ID()) })
 	far.askForPeers(far.state(middle.ID()))
 	if got := far.book.addrs(local.ID()); len(got) != 0 {
