@@ -66,9 +66,21 @@ func (s *Store) FlushSoon() {
 					_ = s.failure("the log", r) // the next write says so
 				}
 			}()
-			_, _ = s.db.AsyncFlush() // only to make the copy cheaper
+			_, _ = s.flush() // only to make the copy cheaper
 		}()
 	}
+}
+
+// flush begins to move what is in memory to tables, and answers a channel that is
+// closed when it is there. While the head is copied it does nothing, or blocks that
+// follow the head would come into the copy: moved is nil then.
+func (s *Store) flush() (moved <-chan struct{}, err error) {
+	s.flushing.Lock() // so that one that began before the copy is before it
+	defer s.flushing.Unlock()
+	if s.copying.Load() != nil {
+		return nil, nil
+	}
+	return s.db.AsyncFlush()
 }
 
 func syncDirectory(fs vfs.FS, dir string) error {

@@ -83,6 +83,8 @@ func (s *Store) divide(c *copying) (err error) {
 				err = s.failure("the log", r)
 			}
 		}()
+		s.flushing.Lock()
+		defer s.flushing.Unlock()
 		moved, err = s.db.AsyncFlush()
 	}()
 	if err != nil {

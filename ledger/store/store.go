@@ -83,6 +83,7 @@ type Store struct {
 	forgotten  RecordRange             // of keys of the vote log, which is empty since it was deleted
 	boundsMu   sync.Mutex              // held while the bounds are changed
 	copying    atomic.Pointer[copying] // a CheckpointHead under way
+	flushing   sync.Mutex              // held while a flush is begun
 	quit       chan struct{}           // closed by Close
 	roomBeside int64                   // bytes that may be written while a copy of the head begins
 	opened     atomic.Bool             // by Pebble
