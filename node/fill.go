@@ -23,7 +23,7 @@ const (
 	fillCount = 128                    // blocks asked for at once
 	fillBytes = 4 << 20                // of them, after which an answer takes no further one
 	fillPause = 200 * time.Millisecond // between two ranges: nobody waits for them
-	fillAgain = time.Minute            // after no peer had the next range
+	fillAgain = 10 * time.Second       // after no peer had the next range
 	fillLog   = time.Minute            // between two lines of the log about it
 )
 
